@@ -1,0 +1,122 @@
+package domain
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// StepHandler runs a step. The executor calls Handle from a goroutine of its own, once per execution; several
+// executions run at the same time, so a handler keeps no state of a single one. The value returned is encoded as JSON
+// and becomes the step's result; nil becomes null. An error fails the execution: see Permanent and RetryAfter. ctx ends
+// at the step's timeout, when the step is cancelled, and when the engine stops.
+//
+// A handler runs at least once per attempt that ends: after a crash the same step runs again with a higher attempt and
+// the same Step.IdempotencyKey.
+type StepHandler interface {
+	Handle(ctx context.Context, task TaskView, sequence Sequence, step StepView) (any, error)
+}
+
+// TaskHandler gives the step handlers of one definition.
+type TaskHandler interface {
+	// GetStepHandler returns the handler for the step. An error, or a nil handler, fails the execution for good.
+	GetStepHandler(step StepView) (StepHandler, error)
+}
+
+// Annotator is a hook that a TaskHandler may have: UpdateAnnotations is called once after the commit in which a run of
+// the task ended, with the steps that were completed; what it returns is stored with the task. An error is logged and
+// changes nothing.
+type Annotator interface {
+	UpdateAnnotations(ctx context.Context, task TaskView, sequence Sequence, completed []StepView) ([]Annotation, error)
+}
+
+// Annotation is a note that is stored with a task.
+type Annotation struct {
+	Kind  string          // Tasker's annotation type
+	Step  string          // "" for a note about the whole task
+	Value json.RawMessage // any JSON
+}
+
+// TaskView is what a handler sees of its task. It does not change while the handler runs.
+type TaskView struct {
+	ID            TaskID
+	Namespace     string
+	Name          string
+	Version       string
+	Context       json.RawMessage
+	Tags          []string
+	Initiator     string
+	SourceSystem  string
+	Reason        string
+	CorrelationID string
+	CreatedAt     time.Time
+}
+
+// StepView is what a handler sees of a step: its own, or another one of the sequence.
+type StepView struct {
+	Name            string
+	Handler         string
+	Config          json.RawMessage // handler_config of the template; nil when there is none
+	Inputs          json.RawMessage // an operator's inputs of a retry, else nil
+	DependentSystem string
+	State           State
+	Skipped         bool
+	Attempt         int // of this execution, from 1; never goes back
+	Round           int // from 1; an operator's retry starts a new one
+	RetryLimit      int
+	LastError       *StepError // of the previous attempt
+	Result          json.RawMessage
+	IdempotencyKey  string // task + step + round: the same for every attempt of a round
+}
+
+// Sequence is the steps of the task in definition order (Tasker's word), with the results of those that are over.
+type Sequence interface {
+	// Find returns the named step. ErrUnknownStep when the definition has none of that name; other errors when the
+	// result cannot be read.
+	Find(ctx context.Context, name string) (StepView, error)
+	// Steps returns all of them.
+	Steps(ctx context.Context) ([]StepView, error)
+}
+
+// Errors of Sequence.
+var (
+	// ErrNoResult: the step has no result: it is not over, was skipped, or failed and is optional.
+	ErrNoResult = errors.New("step has no result")
+	// ErrUnknownStep: the definition has no step of that name.
+	ErrUnknownStep = errors.New("no such step in the definition")
+)
+
+// Decode unmarshals the step's result into out. ErrNoResult when it has none.
+func (s StepView) Decode(out any) error {
+	if s.Result == nil {
+		return fmt.Errorf("step %q is %s: %w", s.Name, s.State, ErrNoResult)
+	}
+	return json.Unmarshal(s.Result, out)
+}
+
+// Failure is an error that says how the engine has to treat it. Permanent, RetryAfter and WithCode make them;
+// errors.As finds them in a wrapped error.
+type Failure struct {
+	Err        error
+	Kind       ErrorKind     // "" = KindError
+	Code       string        // for people and programs, such as HTTP_404
+	RetryAfter time.Duration // the wait that the handler asks for; 0 = the step's backoff
+}
+
+func (f *Failure) Error() string {
+	if f.Err == nil {
+		return string(f.Kind)
+	}
+	return f.Err.Error()
+}
+
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Permanent marks an error as useless to retry: the step fails for good.
+func Permanent(err error) error { return &Failure{Err: err, Kind: KindPermanent} }
+
+// RetryAfter asks for the next execution d from now, at most the step's max_retry_after. It does not add executions
+// beyond the retry limit.
+func RetryAfter(d time.Duration, err error) error { return &Failure{Err: err, RetryAfter: d} }
