@@ -16,6 +16,7 @@ const (
 	MaxSteps             = 20_000
 	MaxEdges             = 200_000
 	MaxNameLength        = 128
+	MaxListed            = 1_000 // waits of a backoff list
 )
 
 // SleepHandler is the handler name whose steps the engine itself completes when their time has come.
@@ -48,7 +49,7 @@ type StepTemplate struct {
 	HandlerConfig   json.RawMessage // handed to the handler as it stands
 	DependsOn       []string        // names of the parents; at most MaxEdges in a definition
 	NotRetryable    bool            // the wire says retryable: false; runs once per round, its failure is final
-	RetryLimit      int             // executions per round, default 3, at least 1
+	RetryLimit      int             // executions per round, default 3, at least 1; 0 is "left out" in Go only
 	Backoff         Backoff         //
 	MaxRetryAfter   time.Duration   // cap of a wait that the handler asks for; default 24 h
 	Timeout         time.Duration   // of one execution, from the call of the handler; default 15 min; NoTimeout = none

@@ -1,0 +1,267 @@
+package domain
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ExecHandler is the handler that "command: echo hi" is short for.
+const ExecHandler = "exec"
+
+// The keys of a definition on the wire, of its steps and of their backoffs (SEMANTICS 7), in canonical order. The order
+// and the defaults are part of the format: a change changes the hash, or the meaning, of what is stored.
+var (
+	definitionKeys = []string{"name", "namespace", "version", "description", "schema", "steps", "on_failure", "deadline",
+		"output", "tags"}
+	stepKeys = []string{"name", "description", "handler", "handler_config", "depends_on", "retryable", "retry_limit",
+		"backoff", "max_retry_after", "timeout", "skippable", "optional", "final_errors", "dependent_system", "command"}
+	backoffKeys = []string{"strategy", "base", "factor", "list", "max", "jitter"}
+)
+
+// Keys that mean something, here or in Tasker, and that nothing would obey yet, with what to write instead.
+var (
+	unsupportedDefinitionKeys = map[string]string{
+		"identity": "", "custom_events": "", "environments": "", "concurrent": "", "handler_config": "",
+		"task_handler_class": "", "module_namespace": "", "named_steps": "",
+		"default_dependent_system": "write dependent_system in each step",
+		"namespace_name":           "write namespace",
+		"step_templates":           "write steps",
+	}
+	unsupportedStepKeys = map[string]string{
+		"custom_events":       "",
+		"handler_class":       "write handler",
+		"depends_on_step":     "write depends_on",
+		"depends_on_steps":    "write depends_on",
+		"default_retryable":   "write retryable",
+		"default_retry_limit": "write retry_limit",
+	}
+)
+
+// ParseDefinition reads the JSON form of a definition and validates it. It is strict: a key that nothing would obey is
+// an error. Everything that is wrong is reported at once, as a *DefinitionError. Body gives the same definition back,
+// in canonical form: compact, keys in fixed order, without what is default.
+//
+// The form: durations are Go strings ("15m") or numbers of seconds; timeout 0 is NoTimeout, jitter 0 is NoJitter;
+// depends_on is a name or a list of names; null is the same as leaving a key out.
+func ParseDefinition(body []byte) (*Definition, error) {
+	p, d := &problems{}, &Definition{}
+	root, duplicates, err := parseJSON(body)
+	switch {
+	case err != nil:
+		p.add("", err.Error(), "")
+		return nil, p.err("")
+	case root.kind != jsonObject:
+		p.add("", "a definition must be an object, not "+root.kind.String(), "")
+		return nil, p.err("")
+	case duplicates:
+		root.reportDuplicates("", p)
+	}
+	r := definitionReader{p}
+	r.definition(&root, d)
+	d.validate(p)
+	if err := p.err(d.Name); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+type definitionReader struct{ *problems }
+
+// object calls read for every key of the object at path that is known and not null, and reports the others.
+func (r definitionReader) object(n *jsonNode, path, where string, keys []string, unsupported map[string]string,
+	read func(key string, v *jsonNode, at string),
+) {
+	for i, key := range n.keys {
+		at := JoinPath(path, key)
+		if slices.Contains(keys, key) {
+			if n.items[i].kind != jsonNull {
+				read(key, &n.items[i], at)
+			}
+			continue
+		}
+		if hint, ok := unsupported[key]; ok {
+			r.read(at, fmt.Sprintf("key %q%s is not supported yet", key, where), hint)
+			r.excuseReplaced(path, key)
+			continue
+		}
+		meant := r.suggest(key, keys)
+		if meant != "" && n.find(meant) == nil {
+			r.excuse(JoinPath(path, meant)) // not also missing
+		}
+		r.read(at, fmt.Sprintf("unknown key %q%s", clip(key), where), didYouMean(meant))
+	}
+}
+
+// excuseReplaced keeps quiet about a required key that is there under the name that Tasker has for it.
+func (r definitionReader) excuseReplaced(path, key string) {
+	switch key {
+	case "step_templates":
+		r.excuse(JoinPath(path, "steps"))
+	case "handler_class":
+		r.excuse(JoinPath(path, "handler"))
+	}
+}
+
+func (r definitionReader) definition(n *jsonNode, d *Definition) {
+	r.object(n, "", "", definitionKeys, unsupportedDefinitionKeys, func(key string, v *jsonNode, at string) {
+		switch key {
+		case "name":
+			r.text(v, at, key, &d.Name)
+		case "namespace":
+			r.text(v, at, key, &d.Namespace)
+		case "version":
+			if v.kind == jsonNumber {
+				r.read(at, "version must be a string, not a number", versionHint)
+				return
+			}
+			r.text(v, at, key, &d.Version)
+		case "description":
+			r.text(v, at, key, &d.Description)
+		case "schema":
+			d.Schema = v.appendCanonical(nil)
+		case "steps":
+			r.steps(v, at, d)
+		case "on_failure":
+			r.text(v, at, key, (*string)(&d.OnFailure))
+		case "deadline":
+			d.Deadline = r.duration(v, at, key, mayBeZero)
+		case "output":
+			r.text(v, at, key, &d.Output)
+		case "tags":
+			d.Tags = r.texts(v, at, key)
+		}
+	})
+}
+
+func (r definitionReader) steps(v *jsonNode, at string, d *Definition) {
+	if v.kind != jsonArray {
+		r.read(at, "steps must be a list, not "+v.kind.String(), "")
+		return
+	}
+	if len(v.items) > MaxSteps {
+		r.read(at, fmt.Sprintf("%d steps; at most %d are allowed", len(v.items), MaxSteps), "")
+		return
+	}
+	d.Steps = make([]StepTemplate, len(v.items))
+	for i := range v.items {
+		r.step(&v.items[i], IndexPath(at, i), &d.Steps[i])
+	}
+}
+
+func (r definitionReader) step(n *jsonNode, path string, s *StepTemplate) {
+	if n.kind != jsonObject {
+		r.read(path, "a step must be an object, not "+n.kind.String(), "")
+		r.excuse(path + ".name")
+		r.excuse(path + ".handler")
+		return
+	}
+	where := " in " + path
+	if name := n.find("name"); name != nil && name.kind == jsonString {
+		where = fmt.Sprintf(" in step %q", clip(name.text))
+	}
+	r.object(n, path, where, stepKeys, unsupportedStepKeys, func(key string, v *jsonNode, at string) {
+		switch key {
+		case "name":
+			r.text(v, at, key, &s.Name)
+		case "description":
+			r.text(v, at, key, &s.Description)
+		case "handler":
+			r.text(v, at, key, &s.Handler)
+		case "handler_config":
+			s.HandlerConfig = v.appendCanonical(nil)
+		case "depends_on":
+			s.DependsOn = r.oneOrMany(v, at, key)
+		case "retryable":
+			s.NotRetryable = !r.truth(v, at, key, true)
+		case "retry_limit":
+			s.RetryLimit = r.retryLimit(v, at)
+		case "backoff":
+			r.backoff(v, at, where, &s.Backoff)
+		case "max_retry_after":
+			s.MaxRetryAfter = r.duration(v, at, key, aboveZero)
+		case "timeout":
+			if s.Timeout = r.duration(v, at, key, mayBeZero); s.Timeout == 0 && !r.excused[at] {
+				s.Timeout = NoTimeout
+			}
+		case "skippable":
+			s.Skippable = r.truth(v, at, key, false)
+		case "optional":
+			s.Optional = r.truth(v, at, key, false)
+		case "final_errors":
+			for _, kind := range r.oneOrMany(v, at, key) {
+				s.FinalErrors = append(s.FinalErrors, ErrorKind(kind))
+			}
+		case "dependent_system":
+			r.text(v, at, key, &s.DependentSystem)
+		case "command":
+			r.command(v, n, path, s)
+		}
+	})
+}
+
+// command reads the shorthand for the exec handler.
+func (r definitionReader) command(v, step *jsonNode, path string, s *StepTemplate) {
+	at := path + ".command"
+	r.excuse(path + ".handler")
+	for _, key := range []string{"handler", "handler_config"} {
+		if other := step.find(key); other != nil && other.kind != jsonNull {
+			r.read(at, fmt.Sprintf("command and %s exclude each other", key),
+				`command is short for handler "exec" with handler_config {"command": ...}`)
+			return
+		}
+	}
+	var command string
+	if r.text(v, at, "command", &command); command == "" {
+		r.read(at, "command is empty", "")
+		return
+	}
+	s.Handler = ExecHandler
+	s.HandlerConfig = append(appendJSONText([]byte(`{"command":`), command), '}')
+}
+
+func (r definitionReader) backoff(n *jsonNode, path, where string, b *Backoff) {
+	if n.kind != jsonObject {
+		r.read(path, "backoff must be an object, not "+n.kind.String(), "write it like backoff: {strategy: fixed, base: 5s}")
+		return
+	}
+	r.object(n, path, " in the backoff of"+strings.TrimPrefix(where, " in"), backoffKeys, nil, func(key string, v *jsonNode, at string) {
+		switch key {
+		case "strategy":
+			r.text(v, at, key, (*string)(&b.Strategy))
+		case "base":
+			b.Base = r.duration(v, at, key, aboveZero)
+		case "factor":
+			if b.Factor = r.number(v, at, key); b.Factor <= 0 && !r.excused[at] {
+				r.read(at, "factor must be more than 0, got "+v.text, "")
+			}
+		case "list":
+			b.List = r.durations(v, at)
+		case "max":
+			b.Max = r.duration(v, at, key, aboveZero)
+		case "jitter":
+			b.Jitter = r.number(v, at, key)
+			switch {
+			case r.excused[at]:
+			case b.Jitter == 0:
+				b.Jitter = NoJitter
+			case b.Jitter < 0:
+				r.read(at, "jitter must be between 0 and 1, got "+v.text, "it is a share of the wait")
+			}
+		}
+	})
+}
+
+func (r definitionReader) retryLimit(v *jsonNode, at string) int {
+	limit, err := strconv.Atoi(v.text)
+	switch {
+	case v.kind != jsonNumber:
+		r.read(at, "retry_limit must be a number, not "+v.kind.String(), unquote(v))
+	case err != nil:
+		r.read(at, "retry_limit must be a whole number, got "+clip(v.text), "")
+	case limit < 1:
+		r.read(at, fmt.Sprintf("retry_limit must be at least 1, got %d", limit), "it counts executions; 1 runs once")
+	}
+	return max(limit, 0)
+}

@@ -1,0 +1,326 @@
+package domain
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Defaults of a backoff (SEMANTICS 3).
+const (
+	defaultBackoffBase   = time.Second
+	defaultBackoffFactor = 2.0
+	defaultJitter        = 0.1
+)
+
+// maxHandlerName bounds the name of a handler, which may be a class name such as Payments::ChargeHandler.
+const maxHandlerName = 256
+
+// Validate is the one validator of definitions, whether they come from Go, YAML or JSON (SEMANTICS 7). It fills in
+// every default in place, compiles the graph, and computes the canonical body and its hash. What is wrong it reports
+// all at once, as a *DefinitionError; the definition then has no graph, body and hash.
+//
+// Validating again changes nothing. Validate writes to the definition, so it must have returned before another
+// goroutine sees the definition.
+func (d *Definition) Validate() error {
+	p := &problems{}
+	d.validate(p)
+	return p.err(d.Name)
+}
+
+func (d *Definition) validate(p *problems) {
+	d.graph, d.body, d.hash = nil, nil, ""
+	d.setDefaults()
+	d.checkHead(p)
+	switch {
+	case len(d.Steps) == 0:
+		p.add("steps", "a definition needs at least one step", "")
+	case len(d.Steps) > MaxSteps:
+		p.addf("steps", "%d steps; at most %d are allowed", len(d.Steps), MaxSteps)
+	default:
+		for i := range d.Steps {
+			d.Steps[i].check(IndexPath("steps", i), p)
+		}
+		d.graph = d.checkGraph(p)
+	}
+	if d.Output != "" && len(d.Steps) <= MaxSteps {
+		d.checkOutput(p)
+	}
+	if len(p.list) == 0 {
+		d.seal(p)
+	}
+	if len(p.list) > 0 {
+		d.graph = nil
+	}
+}
+
+// setDefaults fills in what was left out.
+func (d *Definition) setDefaults() {
+	orDefault(&d.Namespace, DefaultNamespace)
+	orDefault(&d.Version, DefaultVersion)
+	orDefault(&d.OnFailure, FinishBranches)
+	for i := range d.Steps {
+		s := &d.Steps[i]
+		orDefault(&s.RetryLimit, DefaultRetryLimit)
+		orDefault(&s.MaxRetryAfter, DefaultMaxRetryAfter)
+		orDefault(&s.Timeout, DefaultTimeout)
+		s.Backoff.setDefaults()
+	}
+}
+
+func (b *Backoff) setDefaults() {
+	orDefault(&b.Strategy, StrategyTasker)
+	orDefault(&b.Max, DefaultBackoffMax)
+	orDefault(&b.Jitter, defaultJitter)
+	if b.Strategy.hasBase() {
+		orDefault(&b.Base, defaultBackoffBase)
+	}
+	if b.Strategy == StrategyExponential {
+		orDefault(&b.Factor, defaultBackoffFactor)
+	}
+}
+
+func orDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+// hasBase reports whether the strategy computes with a base.
+func (s Strategy) hasBase() bool {
+	return s == StrategyExponential || s == StrategyLinear || s == StrategyFixed
+}
+
+// checkHead checks everything but the steps.
+func (d *Definition) checkHead(p *problems) {
+	checkName(d.Name, "name", "name", p)
+	checkName(d.Namespace, "namespace", "namespace", p)
+	if _, ok := parseVersion(d.Version); !ok {
+		p.add("version", fmt.Sprintf("version %q is not three numbers", clip(d.Version)), versionHint)
+	}
+	checkText(d.Description, "description", p)
+	for i, tag := range d.Tags {
+		at := IndexPath("tags", i)
+		if tag == "" {
+			p.add(at, "an empty tag", "")
+		}
+		checkText(tag, at, p)
+	}
+	switch d.OnFailure {
+	case FinishBranches, Stop:
+	default:
+		known := []string{string(FinishBranches), string(Stop)}
+		p.add("on_failure", fmt.Sprintf("unknown on_failure %q", clip(string(d.OnFailure))),
+			oneOf(string(d.OnFailure), known, p))
+	}
+	if d.Deadline < 0 {
+		p.addf("deadline", "deadline must not be negative, got %s", d.Deadline)
+	}
+	schema, n := canonicalJSON(d.Schema, "schema", p)
+	if d.Schema = schema; schema != nil && n.kind != jsonObject {
+		p.add("schema", "schema must be a JSON Schema object, not "+n.kind.String(), "")
+	}
+}
+
+func (d *Definition) checkOutput(p *problems) {
+	names := make([]string, len(d.Steps))
+	for i := range d.Steps {
+		if names[i] = d.Steps[i].Name; names[i] == d.Output {
+			return
+		}
+	}
+	p.add("output", fmt.Sprintf("output names an unknown step %q", clip(d.Output)), didYouMean(p.suggest(d.Output, names)))
+}
+
+// check checks what concerns one step alone.
+func (s *StepTemplate) check(at string, p *problems) {
+	checkName(s.Name, "step name", at+".name", p)
+	checkText(s.Description, at+".description", p)
+	checkText(s.DependentSystem, at+".dependent_system", p)
+	s.checkHandler(at, p)
+	if s.RetryLimit < 1 {
+		p.add(at+".retry_limit", fmt.Sprintf("retry_limit must be at least 1, got %d", s.RetryLimit),
+			"it counts executions; 1 runs once")
+	}
+	if s.MaxRetryAfter < 0 {
+		p.addf(at+".max_retry_after", "max_retry_after must not be negative, got %s", s.MaxRetryAfter)
+	}
+	if s.Timeout < 0 && s.Timeout != NoTimeout {
+		p.addf(at+".timeout", "timeout must not be negative, got %s", s.Timeout)
+	}
+	for i, kind := range s.FinalErrors {
+		if kind == "" {
+			p.add(IndexPath(at+".final_errors", i), "an empty error kind", "")
+		}
+		checkText(string(kind), IndexPath(at+".final_errors", i), p)
+	}
+	s.Backoff.check(at+".backoff", p)
+}
+
+func (s *StepTemplate) checkHandler(at string, p *problems) {
+	if s.Handler == "" {
+		p.add(at+".handler", s.who()+" has no handler", "")
+	} else if len(s.Handler) > maxHandlerName {
+		p.addf(at+".handler", "handler name has %d bytes; at most %d are allowed", len(s.Handler), maxHandlerName)
+	}
+	checkText(s.Handler, at+".handler", p)
+	config, n := canonicalJSON(s.HandlerConfig, at+".handler_config", p)
+	s.HandlerConfig = config
+	if s.Handler == SleepHandler {
+		s.checkSleep(&n, at, p)
+	} else if s.Wait != 0 {
+		p.add(at+".handler", fmt.Sprintf("%s has a wait, but its handler is %q", s.who(), clip(s.Handler)),
+			`only handler "sleep" waits`)
+	}
+}
+
+// checkSleep reads handler_config.duration of a sleep step into Wait. A step made in Go may have a Wait and no config.
+func (s *StepTemplate) checkSleep(config *jsonNode, at string, p *problems) {
+	const example = `write it like handler_config: {duration: 10m}`
+	at += ".handler_config"
+	if s.HandlerConfig == nil && s.Wait > 0 {
+		s.HandlerConfig = json.RawMessage(`{"duration":"` + s.Wait.String() + `"}`)
+		return
+	}
+	duration := config.find("duration")
+	if duration == nil {
+		p.add(at, s.who()+" needs a duration", example)
+	}
+	for _, key := range config.keys {
+		if key != "duration" {
+			p.add(JoinPath(at, key), fmt.Sprintf("unknown key %q in the handler_config of sleep %s", clip(key), s.who()),
+				"duration is the only one")
+		}
+	}
+	if duration == nil {
+		return
+	}
+	wait, message, hint := duration.duration()
+	switch {
+	case message != "":
+		p.add(at+".duration", "duration "+message, hint)
+	case wait <= 0:
+		p.addf(at+".duration", "duration must be more than 0, got %s", wait)
+	case s.Wait != 0 && s.Wait != wait:
+		p.addf(at+".duration", "duration is %s, but the step was made to wait %s", wait, s.Wait)
+	default:
+		s.Wait = wait
+	}
+}
+
+func (s *StepTemplate) who() string {
+	if s.Name == "" {
+		return "step"
+	}
+	return fmt.Sprintf("step %q", clip(s.Name))
+}
+
+func (b *Backoff) check(at string, p *problems) {
+	switch b.Strategy {
+	case StrategyTasker, StrategyExponential, StrategyLinear, StrategyFixed, StrategyList:
+		b.checkFields(at, p)
+	default:
+		known := []string{string(StrategyTasker), string(StrategyExponential), string(StrategyLinear),
+			string(StrategyFixed), string(StrategyList)}
+		p.add(at+".strategy", fmt.Sprintf("unknown backoff strategy %q", clip(string(b.Strategy))),
+			oneOf(string(b.Strategy), known, p))
+	}
+	if b.Max < 0 {
+		p.addf(at+".max", "max must not be negative, got %s", b.Max)
+	}
+	if b.Jitter != NoJitter && !(b.Jitter >= 0 && b.Jitter <= 1) {
+		p.add(at+".jitter", fmt.Sprintf("jitter must be between 0 and 1, got %v", b.Jitter), "it is a share of the wait")
+	}
+}
+
+// checkFields checks that the fields fit the strategy: one that it does not read would be a lie.
+func (b *Backoff) checkFields(at string, p *problems) {
+	switch {
+	case b.Base != 0 && !b.Strategy.hasBase():
+		p.add(at+".base", fmt.Sprintf("backoff strategy %q has no base", b.Strategy),
+			"exponential, linear and fixed have one")
+	case b.Base < 0:
+		p.addf(at+".base", "base must not be negative, got %s", b.Base)
+	}
+	switch {
+	case b.Factor != 0 && b.Strategy != StrategyExponential:
+		p.add(at+".factor", fmt.Sprintf("backoff strategy %q has no factor", b.Strategy), "only exponential has one")
+	case b.Factor < 0 || math.IsNaN(b.Factor) || math.IsInf(b.Factor, 0):
+		p.addf(at+".factor", "factor must be a number above 0, got %v", b.Factor)
+	}
+	switch {
+	case len(b.List) > 0 && b.Strategy != StrategyList:
+		p.add(at+".list", fmt.Sprintf("backoff strategy %q has no list", b.Strategy), `write strategy: list`)
+	case len(b.List) == 0 && b.Strategy == StrategyList:
+		p.add(at+".list", `backoff strategy "list" needs at least one value`, "write it like list: [1s, 5s, 30s]")
+	}
+	if len(b.List) > MaxListed {
+		p.addf(at+".list", "list has %d values; at most %d are allowed", len(b.List), MaxListed)
+		return
+	}
+	for i, wait := range b.List {
+		if wait < 0 {
+			p.addf(IndexPath(at+".list", i), "a wait must not be negative, got %s", wait)
+		}
+	}
+}
+
+// seal computes body and hash of a definition that is right.
+func (d *Definition) seal(p *problems) {
+	body, err := d.encode()
+	if err != nil {
+		p.add("", "cannot be encoded: "+err.Error(), "")
+		return
+	}
+	sum := sha256.Sum256(body)
+	d.body, d.hash = body, hex.EncodeToString(sum[:])[:32]
+}
+
+// oneOf is the hint for a word that must be one of a few.
+func oneOf(word string, known []string, p *problems) string {
+	if near := p.suggest(word, known); near != "" {
+		return didYouMean(near)
+	}
+	return "it is one of " + strings.Join(known, ", ")
+}
+
+func isNameByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
+}
+
+func checkName(name, what, at string, p *problems) {
+	switch {
+	case name == "":
+		p.add(at, what+" is missing", "")
+		return
+	case len(name) > MaxNameLength:
+		p.addf(at, "%s has %d bytes; at most %d are allowed", what, len(name), MaxNameLength)
+		return
+	}
+	for _, r := range name {
+		if r > 0x7f || !isNameByte(byte(r)) { // #nosec G115 -- checked
+			p.add(at, fmt.Sprintf("%s %q has the character %q", what, name, r), "allowed are A-Z a-z 0-9 _ -")
+			return
+		}
+	}
+}
+
+func checkText(text, at string, p *problems) {
+	if !utf8.ValidString(text) {
+		p.addf(at, "%q is not UTF-8 text", clip(text))
+	}
+}
+
+// clip shortens what a message quotes.
+func clip(s string) string {
+	if len(s) <= MaxNameLength {
+		return s
+	}
+	return strings.ToValidUTF8(s[:MaxNameLength], "") + "..."
+}
