@@ -84,8 +84,9 @@ type PartitionSkipped struct {
 // DefinitionAdopted stores a definition in the partition, before the first task that uses it, so that the log can be
 // read without anything else. Once per partition and hash.
 type DefinitionAdopted struct {
-	Hash string          `json:"hash"`
-	Body json.RawMessage `json:"body"`
+	Hash   string          `json:"hash"`
+	Body   json.RawMessage `json:"body,omitempty"`
+	Packed []byte          `json:"packed,omitempty"` // instead of Body when that is large: deflated, in base64
 }
 
 // ---- the task
@@ -121,9 +122,11 @@ type TaskDelayed struct {
 	Until  Instant    `json:"until"`
 }
 
-// TaskCompleted ends the task well.
+// TaskCompleted ends the task well. Its result stands in it, unless it is too large to be repeated: then From names the
+// steps whose results it is made of.
 type TaskCompleted struct {
-	Result Payload `json:"result"`
+	Result Payload  `json:"result,omitzero"`
+	From   []string `json:"from,omitempty"`
 }
 
 // TaskFailed stops the task: it stays in error until an operator retries, resolves or cancels it.

@@ -73,14 +73,18 @@ type Task struct {
 	Waiting   Waiting    // while pending: what for
 	Failed    FailReason // while in error: why
 	Result    Payload
+	// ResultFrom names the steps whose results are the task's, when they do not stand in Result.
+	ResultFrom []string
 
 	Steps []Step
 
 	counts   counts
 	retries  wakeHeap // steps in error with RetryAt, by it
 	sleepers wakeHeap // steps in progress that the engine completes, by Until
-	// newest commit that changed the task; the next one stores it as prev
-	Last uint64
+	offered  []int32  // see TakeOffered
+	// Last is the sequence of the newest commit that touched the task, before the one before it (see Touch).
+	Last   uint64
+	before uint64
 }
 
 // Waiting is what a pending task said that it waits for.
@@ -93,6 +97,7 @@ type Waiting struct {
 type Step struct {
 	State      State
 	Skipped    bool
+	offered    bool
 	Attempt    int32 // number of the last execution; never goes back
 	Executions int32 // of this round, finished or failed ones; worker_lost and interrupted do not count
 	Lost       int32 // of this round: executions that did not count
@@ -126,9 +131,6 @@ func (s *Step) FailedForGood() bool { return s.State == Error && s.WakeAt == 0 }
 // Over reports whether nothing more will happen to the step by itself (SEMANTICS, words).
 func (s *Step) Over() bool { return s.State.Ended() || s.FailedForGood() }
 
-// Ready reports whether all parents satisfy the step.
-func (s *Step) unblocked() bool { return s.open == 0 }
-
 // counts are the numbers that the execution context is made of.
 type counts struct {
 	state     [numStates]int32
@@ -153,3 +155,51 @@ func (t *Task) Bypassed(i int) bool { return t.bypass != nil && t.bypass[i] }
 
 // Template is the template of step i.
 func (t *Task) Template(i int) *StepTemplate { return &t.Definition.Steps[i] }
+
+// Running is an execution that a handler has in hand.
+type Running struct{ Step, Attempt int }
+
+// Running lists the executions in progress, sleeps left out: those are the engine's own.
+func (t *Task) Running() []Running {
+	if t.counts.state[InProgress] == 0 {
+		return nil
+	}
+	var running []Running
+	for i := range t.Steps {
+		if s := &t.Steps[i]; s.State == InProgress && s.WakeAt == 0 {
+			running = append(running, Running{i, int(s.Attempt)})
+		}
+	}
+	return running
+}
+
+// Touch notes that a commit at that sequence is about the task.
+func (t *Task) Touch(sequence uint64) {
+	if t.Last != sequence {
+		t.before, t.Last = t.Last, sequence
+	}
+}
+
+// Prev is the sequence of the task's newest commit before the given one; 0 when there is none.
+func (t *Task) Prev(sequence uint64) uint64 {
+	if t.Last == sequence {
+		return t.before
+	}
+	return t.Last
+}
+
+// Move raises every position of the task from the given sequence on by one: something else was stored there.
+func (t *Task) Move(from uint64) {
+	move := func(sequence *uint64) {
+		if *sequence >= from {
+			*sequence++
+		}
+	}
+	move(&t.Last)
+	move(&t.before)
+	move(&t.Context.Pos.Sequence)
+	move(&t.Result.Pos.Sequence)
+	for i := range t.Steps {
+		move(&t.Steps[i].Result.Pos.Sequence)
+	}
+}

@@ -1,0 +1,216 @@
+package domain
+
+import "encoding/json"
+
+// DecideCreate answers a submission for a task that does not exist yet.
+func DecideCreate(def *Definition, cmd CreateTask, now Instant) (TaskCreated, error) {
+	for _, name := range cmd.BypassSteps {
+		switch i := def.graph.Index(name); {
+		case i < 0:
+			return TaskCreated{}, &BypassError{def.FullName(), name, "is not a step of it"}
+		case !def.Steps[i].Skippable:
+			return TaskCreated{}, &BypassError{def.FullName(), name, "is not skippable"}
+		}
+	}
+	e := TaskCreated{
+		Namespace: def.Namespace, Name: def.Name, Version: def.Version, Definition: def.hash,
+		Context: cmd.Context, Initiator: cmd.Initiator, SourceSystem: cmd.SourceSystem, Reason: cmd.Reason,
+		Tags: cmd.Tags, BypassSteps: cmd.BypassSteps, Correlation: cmd.Correlation, InputHash: cmd.InputHash,
+		Deadline: deadlineFrom(def, now),
+	}
+	if len(def.Tags) > 0 {
+		e.Tags = append(append([]string(nil), def.Tags...), cmd.Tags...)
+	}
+	return e, nil
+}
+
+func deadlineFrom(def *Definition, now Instant) Instant {
+	if def.Deadline == 0 {
+		return 0
+	}
+	return now.Add(def.Deadline)
+}
+
+// Decide answers a command to a task: the events that it leads to, appended to out; none when it changes nothing (a
+// transition to the current state); or an error that says why it is refused. It does not change the task.
+func Decide(t *Task, cmd Command, now Instant, out []Event) ([]Event, error) {
+	switch c := cmd.(type) {
+	case CompleteStep:
+		return t.completeStep(c, out)
+	case FailStep:
+		return t.reportFailure(c, now, out)
+	case CancelTask, RetryTask, ResolveTask, PauseTask, ResumeTask, AnnotateTask:
+		return t.decideTaskVerb(c, now, out)
+	case RetryStep, ResolveStep, CancelStep, FinishStep:
+		return t.decideStepVerb(c, now, out)
+	case StartTask:
+		if t.State == Pending {
+			out = append(out, TaskStartRequested{})
+		}
+		return out, nil
+	case WaitTask:
+		return t.waitFor(c.Waiting, out), nil
+	case CompleteTask:
+		if t.State == InProgress && t.allComplete() {
+			out = append(out, t.completed())
+		}
+		return out, nil
+	case FailTask:
+		if t.State.Live() {
+			out = append(out, TaskFailed{Reason: FailStepsInError, Steps: t.Culprits()})
+		}
+		return out, nil
+	case StartStep:
+		return t.startStep(c.Step, now, out), nil
+	case SkipStep:
+		if t.Ready(c.Step) && t.Bypassed(c.Step) {
+			out = append(out, StepSkipped{Step: t.Template(c.Step).Name, Reason: "bypass_steps"})
+		}
+		return out, nil
+	case ReleaseStep:
+		if s := &t.Steps[c.Step]; s.State == Error && s.WakeAt != 0 && s.WakeAt <= now && t.gate() {
+			out = append(out, StepRetryRequested{Step: t.Template(c.Step).Name})
+		}
+		return out, nil
+	case EndSleep:
+		if s := &t.Steps[c.Step]; s.State == InProgress && s.WakeAt != 0 && s.WakeAt <= now {
+			result := Inline(json.RawMessage(`{"slept":"` + t.Template(c.Step).Wait.String() + `"}`))
+			out = append(out, StepCompleted{Step: t.Template(c.Step).Name, Attempt: int(s.Attempt), Result: result})
+		}
+		return out, nil
+	case HitDeadline:
+		return t.hitDeadline(now, out), nil
+	case CreateTask:
+		return out, nil // the task exists: submitting it again changes nothing
+	}
+	return out, nil
+}
+
+// completeStep: only a report about the current execution counts (SEMANTICS 3).
+func (t *Task) completeStep(c CompleteStep, out []Event) ([]Event, error) {
+	if !t.runs(c.Step, c.Attempt) {
+		return out, ErrStale
+	}
+	return append(out, StepCompleted{Step: t.Template(c.Step).Name, Attempt: c.Attempt, Result: c.Result}), nil
+}
+
+func (t *Task) reportFailure(c FailStep, now Instant, out []Event) ([]Event, error) {
+	if !t.runs(c.Step, c.Attempt) {
+		return out, ErrStale
+	}
+	if c.Error.Kind == "" {
+		c.Error.Kind = KindError
+	}
+	c.Error.trim()
+	return append(out, StepFailed{
+		Step: t.Template(c.Step).Name, Attempt: c.Attempt, Error: c.Error, RetryAt: retryAt(t, c.Step, c, now),
+	}), nil
+}
+
+func (t *Task) runs(i, attempt int) bool {
+	return i >= 0 && i < len(t.Steps) && t.Steps[i].State == InProgress && int(t.Steps[i].Attempt) == attempt &&
+		t.State.Live()
+}
+
+// trim holds an error to what is stored of it.
+func (e *StepError) trim() {
+	if len(e.Message) > MaxErrorMessage {
+		e.Message = e.Message[:MaxErrorMessage] + " [cut]"
+	}
+	if len(e.Frames) > MaxFrames {
+		e.Frames = e.Frames[:MaxFrames]
+	}
+}
+
+// waitFor: said once, and again only when reason or date change (SEMANTICS 5).
+func (t *Task) waitFor(w Waiting, out []Event) []Event {
+	if !t.State.Live() || t.State == Pending && t.Waiting == w {
+		return out
+	}
+	if w.Until != 0 {
+		return append(out, TaskDelayed{Reason: w.Reason, Until: w.Until})
+	}
+	return append(out, TaskReenqueued{Reason: w.Reason})
+}
+
+func (t *Task) startStep(i int, now Instant, out []Event) []Event {
+	if !t.Ready(i) {
+		return out
+	}
+	tpl := t.Template(i)
+	e := StepExecutionRequested{Step: tpl.Name, Attempt: int(t.Steps[i].Attempt) + 1}
+	if tpl.Handler == SleepHandler {
+		e.Until = now.Add(tpl.Wait)
+	}
+	return append(out, e)
+}
+
+// completed makes the task's result (SEMANTICS 5): of the output step, or of the leaves by name. A result that would
+// be large, or of which a part is not at hand, is named instead of repeated.
+func (t *Task) completed() TaskCompleted {
+	if name := t.Definition.Output; name != "" {
+		result := t.Steps[t.Definition.graph.Index(name)].Result
+		if result.Pos.Sequence != 0 {
+			return TaskCompleted{From: []string{name}}
+		}
+		return TaskCompleted{Result: result}
+	}
+	leaves := t.Definition.graph.leaves
+	size := 2
+	for _, i := range leaves {
+		size += len(t.Template(int(i)).Name) + len(t.Steps[i].Result.JSON) + len(`"":null,`)
+		if r := t.Steps[i].Result; r.JSON == nil && !r.IsZero() || size > InlineLog/2 {
+			names := make([]string, len(leaves))
+			for k, leaf := range leaves {
+				names[k] = t.Template(int(leaf)).Name
+			}
+			return TaskCompleted{From: names}
+		}
+	}
+	b := append(make([]byte, 0, size), '{')
+	for k, i := range leaves {
+		if k > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '"')
+		b = append(b, t.Template(int(i)).Name...) // names need no escaping, see Validate
+		b = append(b, '"', ':')
+		if r := t.Steps[i].Result.JSON; r != nil {
+			b = append(b, r...)
+		} else {
+			b = append(b, "null"...)
+		}
+	}
+	return TaskCompleted{Result: Inline(append(b, '}'))}
+}
+
+// Culprits are the steps that keep the task from completing: failed for good or cancelled, and not optional.
+func (t *Task) Culprits() []string {
+	var names []string
+	for i := range t.Steps {
+		if c := t.class(i); c.blocked || c.cancelled {
+			names = append(names, t.Template(i).Name)
+		}
+	}
+	return names
+}
+
+// hitDeadline fails everything that runs or would run again, and the task with it (SEMANTICS 3).
+func (t *Task) hitDeadline(now Instant, out []Event) []Event {
+	if !t.State.Live() || t.Deadline == 0 || t.Deadline > now {
+		return out
+	}
+	var blame []string
+	for i := range t.Steps {
+		s := &t.Steps[i]
+		if s.State == InProgress || s.State == Error && s.WakeAt != 0 {
+			name := t.Template(i).Name
+			blame = append(blame, name)
+			out = append(out, StepFailed{Step: name, Attempt: int(s.Attempt), Error: StepError{
+				Kind:    KindDeadline,
+				Message: "the task's deadline " + t.Deadline.String() + " passed",
+			}})
+		}
+	}
+	return append(out, TaskFailed{Reason: FailDeadline, Steps: blame})
+}

@@ -1,0 +1,162 @@
+package domain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// The ports: what the engine needs from the outside. Adapters in infra implement them, callers in subscribers and in
+// the face use them; they stand here, below both. Every method may be called from any goroutine unless it says
+// otherwise. A method that waits ends with its context.
+
+// Store is everything that one engine keeps: on NATS (infra/natslog), or in memory (infra/memlog).
+type Store interface {
+	// Data identifies the log: made once, when the store was first opened.
+	Data() DataInfo
+	// Log is the stream of one partition.
+	Log(partition int) Log
+	Leases() Leases
+	Snapshots() Snapshots
+	Blobs() Blobs
+	Definitions() KV // key: namespace.name.version; for submitters to find, never read by loading
+	Cursors() KV     // key: subscriber name and partition
+	DeadLetters() DeadLetters
+	// Clock is the store's own clock, to compare with: the time now as the server sees it.
+	Clock(ctx context.Context) (time.Time, error)
+	// Usage is how full the store is, 0 to 1 of its limit; 0 when it has none.
+	Usage(ctx context.Context) (float64, error)
+}
+
+// DataInfo is what a log says of itself.
+type DataInfo struct {
+	ID         string // of the data, for cursors
+	Generation int    // of the partitioning
+	Partitions int
+	Durability string // "strict", "interval", "external (R3, unverified)", "memory"
+}
+
+// Message is one stored message of a partition's stream.
+type Message struct {
+	Sequence uint64
+	CommitID string // header Tasker-Commit; "" = not a commit
+	Data     []byte // the receiver owns it
+	Time     time.Time
+}
+
+// Log is the stream of one partition.
+type Log interface {
+	// Append sends data as the message that follows sequence last, and returns at once; the order of calls is the
+	// order of sending. done is called from any goroutine with the acknowledged sequence or an error; it may be
+	// called late, twice, or never: no answer is an answer (DESIGN 5, step 5). An error that wraps ErrNotStored
+	// proves that the message was not and will not be stored. The caller may reuse data when Append has returned.
+	Append(last uint64, commitID string, data []byte, done func(sequence uint64, err error))
+	// Read returns one message, as the stream's leader has it. ErrNoMessage when nothing is stored under the sequence
+	// (yet, or any more).
+	Read(ctx context.Context, sequence uint64) (Message, error)
+	// Scan calls each with every message from sequence from on, in order, until the last one stored when it began; an
+	// error of each ends it. A message removed from the middle is passed over.
+	Scan(ctx context.Context, from uint64, each func(Message) error) error
+	// Follow is Scan that goes on with what is appended later, until ctx ends or each fails.
+	Follow(ctx context.Context, from uint64, each func(Message) error) error
+	// SequenceAt is the first sequence stored at or after t; last+1 when there is none.
+	SequenceAt(ctx context.Context, t time.Time) (uint64, error)
+	// Bounds are the first and the last sequence (first = last+1 when the stream is empty), and its bytes.
+	Bounds(ctx context.Context) (LogBounds, error)
+	// Trim removes every message before sequence.
+	Trim(ctx context.Context, before uint64) error
+}
+
+// LogBounds is the extent of a partition's stream.
+type LogBounds struct {
+	First, Last uint64
+	Bytes       uint64
+}
+
+// Errors of Log and Store.
+var (
+	ErrNoMessage   = errors.New("no message under that sequence")
+	ErrNotStored   = errors.New("the message was refused and is not stored")
+	ErrUnavailable = errors.New("the log cannot be reached: is NATS running?")
+	ErrNoKey       = errors.New("no such key")
+	ErrLeaseTaken  = errors.New("the lease is held by another process")
+	ErrConflict    = errors.New("the key was changed by somebody else")
+)
+
+// StreamMissingError: a stream of a known data id does not exist (any more). It is never made again by itself.
+type StreamMissingError struct{ Stream, DataID string }
+
+func (e *StreamMissingError) Error() string {
+	return fmt.Sprintf("stream %s of data %s is missing: restore it from a backup; it is not created again, "+
+		"because an empty log would pass for a new one", e.Stream, e.DataID)
+}
+
+// Leases hands out one lease per name. A lease saves work; no commit depends on it.
+type Leases interface {
+	// Acquire takes the lease if nobody holds it. ErrLeaseTaken names who does.
+	Acquire(ctx context.Context, name, holder string, ttl time.Duration) (Lease, error)
+}
+
+// Lease is a lease held. One goroutine uses it.
+type Lease interface {
+	// Renew extends it by the ttl. ErrLeaseTaken when it ran out and somebody else has it.
+	Renew(ctx context.Context) error
+	// Release gives it back, so that the next one need not wait.
+	Release(ctx context.Context) error
+}
+
+// SnapshotInfo names a snapshot: the state after the commit CommitID at Sequence.
+type SnapshotInfo struct {
+	Partition int
+	Sequence  uint64
+	CommitID  string
+	Format    int    // version of the encoding
+	Digest    string // "sha256-<hex>" of the content
+	Size      int64
+}
+
+// Snapshots stores snapshots, none of which is ever overwritten.
+type Snapshots interface {
+	// Put stores content under info; Digest and Size are filled in. A crash in between leaves no snapshot.
+	Put(ctx context.Context, info SnapshotInfo, content io.Reader) (SnapshotInfo, error)
+	// List returns the snapshots of a partition, newest first.
+	List(ctx context.Context, partition int) ([]SnapshotInfo, error)
+	// Get returns the content; an error when it does not match the digest.
+	Get(ctx context.Context, info SnapshotInfo) ([]byte, error)
+	Delete(ctx context.Context, info SnapshotInfo) error
+}
+
+// Blobs stores payloads that are too large for an event, under their digest.
+type Blobs interface {
+	// Put stores content and returns its digest; storing the same content again is cheap.
+	Put(ctx context.Context, content []byte) (digest string, err error)
+	// Get returns the content; ErrNoKey when there is none of that digest.
+	Get(ctx context.Context, digest string) ([]byte, error)
+}
+
+// KV is a small table with revisions.
+type KV interface {
+	// Get returns value and revision; ErrNoKey.
+	Get(ctx context.Context, key string) ([]byte, uint64, error)
+	// Put writes the value if the key's revision is still the given one (0 = the key does not exist);
+	// ErrConflict otherwise. It returns the new revision.
+	Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error)
+	Delete(ctx context.Context, key string) error
+	Keys(ctx context.Context) ([]string, error)
+}
+
+// DeadLetter is something that could not be decoded, accepted or delivered.
+type DeadLetter struct {
+	Kind    string            // "subscriber", "commit", ...: the second token of its subject
+	Name    string            // of the subscriber, the partition ...
+	Reason  string            // why, for people
+	Headers map[string]string // original headers and positions
+	Data    []byte            // original body
+}
+
+// DeadLetters keeps them for 30 days.
+type DeadLetters interface {
+	Put(ctx context.Context, letter DeadLetter) error
+}

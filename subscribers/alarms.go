@@ -1,0 +1,66 @@
+package subscribers
+
+import (
+	"container/heap"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/projections"
+)
+
+// alarmHeap is the timers of a partition: one per task that waits for a time, and some that are out of date. An alarm
+// counts only while its entry is armed for exactly that time.
+type alarmHeap []alarm
+
+type alarm struct {
+	at    domain.Instant
+	entry *projections.Entry
+}
+
+func (h alarmHeap) Len() int           { return len(h) }
+func (h alarmHeap) Less(i, j int) bool { return h[i].at < h[j].at }
+func (h alarmHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push and Pop belong to container/heap.
+func (h *alarmHeap) Push(x any) { *h = append(*h, x.(alarm)) }
+
+// Pop removes the last element.
+func (h *alarmHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	old[len(old)-1] = alarm{}
+	*h = old[:len(old)-1]
+	return last
+}
+
+func (h *alarmHeap) push(at domain.Instant, e *projections.Entry) {
+	if at != 0 {
+		heap.Push(h, alarm{at, e})
+	}
+}
+
+// due takes the first entry whose time has come.
+func (h *alarmHeap) due(now domain.Instant) (*projections.Entry, bool) {
+	for len(*h) > 0 {
+		top := (*h)[0]
+		if top.entry.Armed == top.at && top.at > now {
+			return nil, false
+		}
+		heap.Pop(h)
+		if top.entry.Armed == top.at {
+			return top.entry, true
+		}
+	}
+	return nil, false
+}
+
+// next is the time of the first alarm that counts; 0 = none.
+func (h *alarmHeap) next(state *projections.Partition) domain.Instant {
+	for len(*h) > 0 {
+		top := (*h)[0]
+		if top.entry.Armed == top.at && state.Live(top.entry.Task.ID) == top.entry {
+			return top.at
+		}
+		heap.Pop(h)
+	}
+	return 0
+}

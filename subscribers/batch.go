@@ -1,0 +1,355 @@
+package subscribers
+
+import (
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/projections"
+)
+
+// Limits of a commit (DESIGN 5 and 6). A turn that has made this much is over; only a single larger input makes more
+// than one message.
+const MaxCommitBytes = 512 << 10
+
+// batch is what one turn, or several while another batch was being appended, made of their inputs: one message, or
+// several when a single input was larger than a message.
+type batch struct {
+	parts   []*part
+	sent    int // parts that are stored
+	records []Committed
+	touched []*projections.Entry
+	ended   []ending
+	answers []func(error) // called with nil when the last part is stored
+	at      domain.Instant
+}
+
+// part is one message.
+type part struct {
+	enc  domain.Encoder
+	id   string
+	data []byte // after seal
+	base uint64 // its sequence
+	n    int    // records
+}
+
+// ending is a task whose run ended in the batch.
+type ending struct {
+	entry   *projections.Entry
+	outcome Outcome
+}
+
+func newBatch() *batch { return &batch{} }
+
+func (b *batch) empty() bool { return len(b.records) == 0 }
+
+// reset makes the batch ready for the next turn and keeps its memory.
+func (b *batch) reset() {
+	clear(b.records)
+	clear(b.touched)
+	clear(b.ended)
+	clear(b.answers)
+	b.records, b.touched, b.ended, b.answers = b.records[:0], b.touched[:0], b.ended[:0], b.answers[:0]
+	if len(b.parts) > 1 {
+		b.parts = b.parts[:1]
+	}
+	b.sent, b.at = 0, 0
+	for _, p := range b.parts {
+		p.id, p.data, p.n = "", nil, 0
+	}
+}
+
+// last is the part that takes the next record; a new one when the last is full.
+func (m *Machine) lastPart(now domain.Instant) *part {
+	b := m.open
+	if b.empty() {
+		b.at = now
+		if len(b.parts) == 0 {
+			b.parts = append(b.parts, &part{})
+		}
+		p := b.parts[0]
+		p.base = m.stored + 1
+		if m.inflight != nil {
+			p.base += uint64(len(m.inflight.parts) - m.inflight.sent)
+		}
+		p.enc.Begin(b.at)
+		return p
+	}
+	p := b.parts[len(b.parts)-1]
+	if p.enc.Len() < MaxCommitBytes {
+		return p
+	}
+	next := &part{base: p.base + 1}
+	next.enc.Begin(b.at)
+	b.parts = append(b.parts, next)
+	return next
+}
+
+// Full reports whether the open batch should be appended before it takes more inputs.
+func (m *Machine) Full() bool {
+	return len(m.open.parts) > 1 || len(m.open.parts) == 1 && !m.open.empty() && m.open.parts[0].enc.Len() >= MaxCommitBytes
+}
+
+// append puts a fact without a task into the open batch.
+func (m *Machine) append(ev domain.Event, now domain.Instant) {
+	m.putRecord(domain.Record{Event: ev}, nil, now)
+}
+
+// appendTask puts a fact about a task into the open batch and folds it. e is nil for the fact that creates the task.
+func (m *Machine) appendTask(id domain.TaskID, e *projections.Entry, ev domain.Event, by domain.Actor, now domain.Instant) *projections.Entry {
+	return m.putRecord(domain.Record{Event: ev, By: by, Task: id}, e, now)
+}
+
+func (m *Machine) putRecord(r domain.Record, e *projections.Entry, now domain.Instant) *projections.Entry {
+	p := m.lastPart(now)
+	r.At = max(now, m.open.at)
+	r.Position = domain.Position{Partition: m.state.Number, Sequence: p.base, Index: p.n}
+	live := false
+	if e != nil {
+		r.Prev, live = e.Task.Prev(p.base), e.Task.State.Live()
+	}
+	p.enc.Add(r)
+	p.n++
+	entry, err := m.state.Fold(r)
+	if err != nil {
+		panic(err) // what this version decides, it can fold
+	}
+	b := m.open
+	c := Committed{Record: r}
+	if entry != nil {
+		c.Task = entry.Task
+		if len(b.touched) == 0 || b.touched[len(b.touched)-1] != entry {
+			b.touched = append(b.touched, entry)
+		}
+		if live && !entry.Task.State.Live() {
+			b.ended = append(b.ended, ending{entry, outcomeOf(entry.Task, m.state.Number)})
+		}
+	}
+	b.records = append(b.records, c)
+	m.dirty |= m.reacts[r.Event.Type()]
+	return entry
+}
+
+// Append is one message to append now: it has to follow sequence Last.
+type Append struct {
+	Last     uint64
+	CommitID string
+	Data     []byte // valid until Stored, Moved or Withdraw
+}
+
+// Next returns what to append now; false while a message is under way, and when there is nothing.
+func (m *Machine) Next() (Append, bool) {
+	if m.inflight != nil {
+		if m.inflight.parts[m.inflight.sent].data != nil {
+			return Append{}, false
+		}
+	} else {
+		if m.open.empty() {
+			return Append{}, false
+		}
+		m.inflight, m.open, m.spare = m.open, m.spare, nil
+		if m.open == nil {
+			m.open = newBatch()
+		}
+	}
+	p := m.inflight.parts[m.inflight.sent]
+	p.id = m.commitID()
+	p.data = p.enc.Finish(p.id)
+	return Append{Last: m.stored, CommitID: p.id, Data: p.data}, true
+}
+
+// Inflight is the message under way: the same bytes as Next returned, to be sent again.
+func (m *Machine) Inflight() (Append, bool) {
+	if m.inflight == nil {
+		return Append{}, false
+	}
+	p := m.inflight.parts[m.inflight.sent]
+	return Append{Last: m.stored, CommitID: p.id, Data: p.data}, p.data != nil
+}
+
+// Stored says that the message under way is stored, and releases its effects when it was the last of its batch:
+// first the subscribers are told, then the callers answered.
+func (m *Machine) Stored() {
+	b := m.inflight
+	p := b.parts[b.sent]
+	m.stored = p.base
+	m.state.Sequence, m.state.CommitID, m.state.At = p.base, p.id, max(m.state.At, b.at)
+	if b.sent++; b.sent < len(b.parts) {
+		return
+	}
+	m.inflight = nil
+	m.release(b)
+	b.reset()
+	m.spare = b
+}
+
+func (m *Machine) release(b *batch) {
+	for _, c := range b.records {
+		told := m.told[c.Record.Event.Type()]
+		for i := 0; told != 0; i, told = i+1, told>>1 {
+			if told&1 != 0 {
+				m.subs[i].Notify(c)
+			}
+		}
+	}
+	for _, e := range b.touched {
+		if m.state.Live(e.Task.ID) == e && e.Task.State.Live() {
+			m.arm(e)
+		}
+	}
+	for _, x := range b.ended {
+		m.releaseEnd(x)
+	}
+	for _, answer := range b.answers {
+		answer(nil)
+	}
+}
+
+// releaseEnd tells those who wait for the task, and lets it leave memory unless a later batch reopened it.
+func (m *Machine) releaseEnd(x ending) {
+	e := x.entry
+	m.tell(x)
+	if e.Task.Last <= m.stored && m.state.Live(e.Task.ID) == e {
+		m.state.Retire(e)
+		m.recent.add(e.Task)
+	}
+}
+
+func (m *Machine) tell(x ending) {
+	for _, tell := range m.waiting[x.outcome.Task] {
+		tell(x.outcome, nil)
+	}
+	delete(m.waiting, x.outcome.Task)
+}
+
+// answer calls reply when everything that the answer rests on is stored: at once, or with the batch that holds the
+// newest event of the task (DESIGN 5).
+func (m *Machine) answer(a Answer, reply func(Answer)) {
+	if reply == nil {
+		return
+	}
+	if a.Position.Sequence <= m.stored {
+		reply(a)
+		return
+	}
+	m.after(a.Position.Sequence, func(err error) {
+		if err != nil {
+			a.Err = err
+		}
+		reply(a)
+	})
+}
+
+// after calls f with nil when the message under that sequence is stored, with an error when it never will be or
+// nobody knows.
+func (m *Machine) after(sequence uint64, f func(error)) {
+	switch {
+	case sequence <= m.stored:
+		f(nil)
+	case m.inflight != nil && (m.open.empty() || sequence < m.open.parts[0].base):
+		m.inflight.answers = append(m.inflight.answers, f)
+	default:
+		m.open.answers = append(m.open.answers, f)
+	}
+}
+
+// Answered releases the answers of the message under way, and nothing else: it is stored, but another writer owns the
+// partition already (DESIGN 5, step 5).
+func (m *Machine) Answered() {
+	b := m.inflight
+	if b.sent++; b.sent < len(b.parts) {
+		return
+	}
+	m.inflight = nil
+	for _, x := range b.ended {
+		m.tell(x)
+	}
+	for _, answer := range b.answers {
+		answer(nil)
+	}
+}
+
+// Withdraw ends the machine: what is not stored never will be, or nobody knows. Callers get known for the batch that
+// nobody sent, and unknown for the one under way.
+func (m *Machine) Withdraw(unsent, underway error) {
+	for _, x := range []struct {
+		b   *batch
+		err error
+	}{{m.inflight, underway}, {m.open, unsent}} {
+		if x.b == nil {
+			continue
+		}
+		for _, c := range x.b.records {
+			for i, told := 0, m.told[c.Record.Event.Type()]; told != 0; i, told = i+1, told>>1 {
+				if w, ok := m.subs[i].(Withdrawer); ok && told&1 != 0 {
+					w.Withdraw(c)
+				}
+			}
+		}
+		for _, answer := range x.b.answers {
+			answer(x.err)
+		}
+	}
+	for id, waiting := range m.waiting {
+		for _, tell := range waiting {
+			tell(Outcome{Task: id}, unsent)
+		}
+	}
+	clear(m.waiting)
+	m.inflight, m.open = nil, newBatch()
+}
+
+// Moved says that a foreign message took the sequence of the message under way: everything that is not stored moves
+// up by one (DESIGN 5, step 5). Inflight then returns the message for its new place.
+func (m *Machine) Moved() {
+	m.stored++
+	m.state.Sequence++
+	moved := map[*domain.Task]bool{}
+	for _, b := range []*batch{m.inflight, m.open} {
+		if b == nil {
+			continue
+		}
+		for _, p := range b.parts[b.sent:] {
+			p.base++
+			p.enc.Begin(b.at)
+		}
+		for i := range b.records {
+			r := &b.records[i].Record
+			if r.Position.Sequence < m.stored {
+				continue
+			}
+			if r.Prev >= m.stored {
+				r.Prev++
+			}
+			r.Position.Sequence++
+			b.partAt(r.Position.Sequence).enc.Add(*r)
+			if t := b.records[i].Task; t != nil && !moved[t] {
+				moved[t] = true
+				t.Move(m.stored)
+			}
+		}
+		for i := range b.ended {
+			b.ended[i].outcome.Position.Sequence++
+		}
+	}
+	if p := m.inflight.parts[m.inflight.sent]; p.data != nil {
+		p.data = p.enc.Finish(p.id)
+	}
+}
+
+func (b *batch) partAt(sequence uint64) *part {
+	for _, p := range b.parts[b.sent:] {
+		if p.base == sequence {
+			return p
+		}
+	}
+	return nil
+}
+
+func outcomeOf(t *domain.Task, partition int) Outcome {
+	o := Outcome{
+		Task: t.ID, State: t.State, Result: t.Result, From: t.ResultFrom, Failed: t.Failed,
+		Position: domain.Position{Partition: partition, Sequence: t.Last},
+	}
+	if !t.State.Ended() {
+		o.Steps = t.Culprits()
+	}
+	return o
+}

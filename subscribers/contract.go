@@ -1,0 +1,75 @@
+package subscribers
+
+import "github.com/tasker-go/tasker/domain"
+
+// Reactor is a subscriber inside the commit. React is level-triggered: it looks at the state of the task, not at what
+// has happened, and gives no command for a settled state; so a restart, or a commit that was cut short, is repaired by
+// asking again. It must not keep the task, and it must not do I/O, ask for the time, or block.
+type Reactor interface {
+	Name() string
+	// ReactsTo lists the events after which the coordinator asks.
+	ReactsTo() []domain.EventType
+	// React appends its commands to out.
+	React(t *domain.Task, now domain.Instant, out []domain.Command) []domain.Command
+}
+
+// Holder is a reactor that holds work back until there is room for it.
+type Holder interface {
+	Reactor
+	// Resume is called when there may be room again. It finds tasks by id (nil: not there any more) and hands each
+	// command to do, which applies it at once.
+	Resume(now domain.Instant, find func(domain.TaskID) *domain.Task, do func(*domain.Task, domain.Command))
+	// Held is how much waits.
+	Held() int
+}
+
+// Alarm is a reactor that wants to be asked about a task again at a certain time.
+type Alarm interface {
+	Reactor
+	// WakeAt is that time; 0 = not by time.
+	WakeAt(t *domain.Task) domain.Instant
+}
+
+// Subscriber hears of events after they have been stored, in the order of the log, on the coordinator's goroutine: it
+// must not block. What takes time it does in goroutines of its own.
+type Subscriber interface {
+	Name() string
+	// SubscribesTo lists the events that it is told of.
+	SubscribesTo() []domain.EventType
+	// Notify is called once per event and process.
+	Notify(c Committed)
+}
+
+// Withdrawer is a subscriber that prepared something for an event which, it turns out, will never be stored.
+type Withdrawer interface {
+	Subscriber
+	Withdraw(c Committed)
+}
+
+// Committed is an event with the task that it is about (nil for the facts without one). The task may be ahead of the
+// event; it is only valid during the call.
+type Committed struct {
+	Record domain.Record
+	Task   *domain.Task
+}
+
+// Answer is what a submitter or an operator gets, after the commit that it rests on has been stored.
+type Answer struct {
+	Task     domain.TaskID
+	Created  bool            // Submit: this call made the task
+	Changed  bool            // a verb: it led to events
+	Position domain.Position // of the newest commit of the task that the answer rests on
+	State    domain.State    // of the task
+	Err      error           // a refusal; see the typed errors of domain and of this package
+}
+
+// Outcome is how a run of a task ended, as it stands in the log.
+type Outcome struct {
+	Task     domain.TaskID
+	State    domain.State
+	Result   domain.Payload
+	From     []string // the steps of which the result is made, when it is not in Result
+	Failed   domain.FailReason
+	Steps    []string // the steps to blame for a failure
+	Position domain.Position
+}

@@ -1,0 +1,137 @@
+// Package discoverer finds the steps that can be started and starts them while there are slots (SEMANTICS 2).
+package discoverer
+
+import "github.com/tasker-go/tasker/domain"
+
+// Slots is where free slots are taken from: the executor's.
+type Slots interface {
+	// Take takes a slot for a step of the definition; false when its handler is not registered here, or no slot is
+	// free. Whoever took one must start the step or see to it that the slot is given back.
+	Take(d *domain.Definition, step int) bool
+}
+
+// Discoverer is the ViableStepDiscovery of one partition. It remembers which ready steps wait for a slot, in the order
+// in which they became ready; what it remembers can be built again from the tasks.
+type Discoverer struct {
+	slots  Slots
+	queues map[string]*queue
+	held   int
+	next   uint64
+}
+
+// queue is the ready steps of one handler that found no slot.
+type queue struct {
+	handler string
+	steps   []waiting
+	head    int
+}
+
+type waiting struct {
+	order uint64
+	task  domain.TaskID
+	step  int32
+}
+
+// New makes the discoverer of one partition.
+func New(slots Slots) *Discoverer {
+	return &Discoverer{slots: slots, queues: map[string]*queue{}}
+}
+
+// Name is Tasker's: ViableStepDiscovery.
+func (*Discoverer) Name() string { return "discoverer" }
+
+// ReactsTo lists whatever can make a step ready.
+func (*Discoverer) ReactsTo() []domain.EventType {
+	return []domain.EventType{
+		domain.TaskCreatedType, domain.TaskStartRequestedType, domain.TaskRetryRequestedType, domain.TaskResumedType,
+		domain.StepCompletedType, domain.StepFailedType, domain.StepRetryRequestedType, domain.StepCancelledType,
+		domain.StepResolvedManuallyType, domain.StepSkippedType,
+	}
+}
+
+// React starts the steps that have become ready, or queues them behind those that wait already.
+func (d *Discoverer) React(t *domain.Task, _ domain.Instant, out []domain.Command) []domain.Command {
+	for _, i := range t.TakeOffered() {
+		step := int(i)
+		if !t.Ready(step) {
+			continue
+		}
+		tpl := t.Template(step)
+		switch {
+		case t.Bypassed(step):
+			out = append(out, domain.SkipStep{Step: step})
+		case tpl.Handler == domain.SleepHandler:
+			out = append(out, domain.StartStep{Step: step})
+		case d.first(tpl.Handler) && d.slots.Take(t.Definition, step):
+			out = append(out, domain.StartStep{Step: step})
+		default:
+			d.hold(tpl.Handler, t.ID, i)
+		}
+	}
+	return out
+}
+
+// first reports whether nothing waits for the handler's slots already.
+func (d *Discoverer) first(handler string) bool {
+	q := d.queues[handler]
+	return q == nil || q.head == len(q.steps)
+}
+
+func (d *Discoverer) hold(handler string, task domain.TaskID, step int32) {
+	q := d.queues[handler]
+	if q == nil {
+		q = &queue{handler: handler}
+		d.queues[handler] = q
+	}
+	d.next++
+	q.steps = append(q.steps, waiting{d.next, task, step})
+	d.held++
+}
+
+// Held is how many ready steps wait for a slot, those included that are not ready any more.
+func (d *Discoverer) Held() int { return d.held }
+
+// Resume starts steps that wait, the one that has waited longest first, while there are slots.
+func (d *Discoverer) Resume(_ domain.Instant, find func(domain.TaskID) *domain.Task, do func(*domain.Task, domain.Command)) {
+	dry := map[*queue]bool{}
+	for {
+		q := d.oldest(dry)
+		if q == nil {
+			return
+		}
+		w := q.steps[q.head]
+		t := find(w.task)
+		if t == nil || !t.Ready(int(w.step)) {
+			d.drop(q) // cancelled, paused, or started by another entry meanwhile
+			continue
+		}
+		if !d.slots.Take(t.Definition, int(w.step)) {
+			dry[q] = true
+			continue
+		}
+		d.drop(q)
+		do(t, domain.StartStep{Step: int(w.step)})
+	}
+}
+
+// oldest is the queue whose head became ready first, of those that may still find a slot.
+func (d *Discoverer) oldest(dry map[*queue]bool) *queue {
+	var best *queue
+	for _, q := range d.queues {
+		if q.head < len(q.steps) && !dry[q] && (best == nil || q.steps[q.head].order < best.steps[best.head].order) {
+			best = q
+		}
+	}
+	return best
+}
+
+func (d *Discoverer) drop(q *queue) {
+	q.head++
+	d.held--
+	if q.head == len(q.steps) {
+		q.steps, q.head = q.steps[:0], 0
+	} else if q.head > 1024 && q.head*2 > len(q.steps) {
+		q.steps = q.steps[:copy(q.steps, q.steps[q.head:])]
+		q.head = 0
+	}
+}

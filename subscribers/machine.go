@@ -1,0 +1,390 @@
+package subscribers
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/projections"
+)
+
+// Machine is the coordinator without I/O: one partition's state, the reactors, and the commits that inputs become. It
+// never waits and never reads a clock, so that the simulation drives it as the coordinator does:
+//
+//	inputs (Submit, Do, Report, Tick, Resume ...)  ->  events in the open batch
+//	Next()                                          ->  what to append now, at most one message at a time
+//	Stored(sequence)                                ->  releases the effects of that message
+//
+// Effects are answers to callers and notifications of subscribers. None leaves before the message that it rests on is
+// stored (DESIGN 1.2). One goroutine uses a Machine.
+type Machine struct {
+	state    *projections.Partition
+	writer   string
+	reactors []Reactor
+	alarms   []Alarm
+	holders  []Holder
+	subs     []Subscriber
+	reacts   map[domain.EventType]uint64 // by type: which reactors to ask
+	told     map[domain.EventType]uint64 // by type: which subscribers to tell
+
+	stored   uint64 // sequence of the last message known to be stored
+	commits  uint64 // batches opened
+	open     *batch // gathers events
+	inflight *batch // is being appended
+	spare    *batch
+	alerts   alarmHeap
+	recent   recentTasks
+	waiting  map[domain.TaskID][]func(Outcome, error) // for the end of a live task
+
+	dirty    uint64 // reactors to ask about the task in hand
+	events   []domain.Event
+	commands []domain.Command
+	stale    uint64
+	unclear  func(*domain.Task)
+}
+
+// MachineConfig is what a Machine is made of.
+type MachineConfig struct {
+	State       *projections.Partition // loaded up to its Sequence
+	Writer      string                 // short and unique per taking over; commit ids begin with it
+	Reactors    []Reactor              // asked in this order; at most 64
+	Subscribers []Subscriber           // told in this order; at most 64
+	// Unclear is told of a task whose status is "unclear"; nil = nobody.
+	Unclear func(*domain.Task)
+}
+
+// NewMachine makes the machine of a partition that has been loaded. Open is its first input.
+func NewMachine(c MachineConfig) *Machine {
+	m := &Machine{
+		state: c.State, writer: c.Writer, reactors: c.Reactors, subs: c.Subscribers,
+		reacts: map[domain.EventType]uint64{}, told: map[domain.EventType]uint64{},
+		stored: c.State.Sequence, unclear: c.Unclear, recent: newRecentTasks(),
+		waiting: map[domain.TaskID][]func(Outcome, error){},
+	}
+	for i, r := range c.Reactors {
+		for _, t := range r.ReactsTo() {
+			m.reacts[t] |= 1 << i
+		}
+		if a, ok := r.(Alarm); ok {
+			m.alarms = append(m.alarms, a)
+		}
+		if h, ok := r.(Holder); ok {
+			m.holders = append(m.holders, h)
+		}
+	}
+	for i, s := range c.Subscribers {
+		for _, t := range s.SubscribesTo() {
+			m.told[t] |= 1 << i
+		}
+	}
+	m.open = newBatch()
+	m.spare = newBatch()
+	return m
+}
+
+// Open is the first input after loading: it says who writes now, ends what the predecessor was running, and lets
+// every reactor look at every task, so that whatever a crash left half done is finished.
+func (m *Machine) Open(engine string, leastReader int, now domain.Instant) {
+	m.append(domain.PartitionOpened{Writer: m.writer, Engine: engine, LeastReader: leastReader}, now)
+	entries := make([]*projections.Entry, 0, m.state.LiveCount())
+	for e := range m.state.Tasks() {
+		entries = append(entries, e)
+	}
+	sort.Slice(entries, func(i, j int) bool {
+		a, b := entries[i].Task, entries[j].Task
+		return string(a.ID[:]) < string(b.ID[:])
+	})
+	lost := domain.StepError{Kind: domain.KindWorkerLost, Message: "the process that ran it is gone"}
+	for _, e := range entries {
+		if e.Frozen != nil {
+			continue
+		}
+		for _, x := range e.Task.Running() {
+			m.must(e, domain.FailStep{Step: x.Step, Attempt: x.Attempt, Error: lost}, domain.ByEngine, now)
+		}
+		m.dirty = m.allReactors()
+		m.settle(e, now)
+		m.arm(e)
+	}
+}
+
+func (m *Machine) allReactors() uint64 { return 1<<len(m.reactors) - 1 }
+
+// Submit creates a task, or answers with the one that its id names already.
+func (m *Machine) Submit(def *domain.Definition, cmd domain.CreateTask, now domain.Instant, reply func(Answer)) {
+	if m.submitted(cmd, reply) {
+		return
+	}
+	created, err := domain.DecideCreate(def, cmd, now)
+	if err != nil {
+		reply(Answer{Task: cmd.ID, Err: err})
+		return
+	}
+	if _, ok := m.state.Definition(def.Hash()); !ok {
+		m.append(domain.AdoptDefinition(def), now)
+	}
+	e := m.appendTask(cmd.ID, nil, created, "", now)
+	m.settle(e, now)
+	m.answer(Answer{Task: cmd.ID, Created: true, Position: m.position(e), State: e.Task.State}, reply)
+}
+
+// submitted answers a submission whose id is known: live, failed or ended.
+func (m *Machine) submitted(cmd domain.CreateTask, reply func(Answer)) bool {
+	a := Answer{Task: cmd.ID}
+	var input uint32
+	if e := m.state.Find(cmd.ID); e != nil {
+		a.Position, a.State, input = m.position(e), e.Task.State, e.Task.InputHash
+		m.state.Retire(e)
+	} else if ended, ok := m.state.Ended.Get(cmd.ID); ok {
+		a.Position, input = domain.Position{Partition: m.state.Number, Sequence: ended.Last}, ended.Input
+		a.State = domain.Complete
+	} else {
+		return false
+	}
+	if input != cmd.InputHash {
+		a.Err = ErrIdempotencyMismatch
+	}
+	m.answer(a, reply)
+	return true
+}
+
+// Do applies an operator's verb.
+func (m *Machine) Do(id domain.TaskID, cmd domain.Command, by domain.Actor, now domain.Instant, reply func(Answer)) {
+	e := m.state.Find(id)
+	if e == nil {
+		m.doEnded(id, cmd, by, now, reply)
+		return
+	}
+	a := Answer{Task: id}
+	if e.Frozen != nil {
+		a.Err = &FrozenError{id, e.Frozen.TypeName, e.Frozen.Version}
+	} else {
+		a.Changed, a.Err = m.decide(e, cmd, by, now)
+		m.settle(e, now)
+	}
+	a.Position, a.State = m.position(e), e.Task.State
+	m.answer(a, reply)
+	if !a.Changed {
+		m.state.Retire(e) // a failed task that was only looked at
+	}
+}
+
+// doEnded answers a verb for a task that is not in memory. A note may still be added; everything else would be
+// refused by the law, which has to be asked with the task as the log has it: errEnded says so to the coordinator.
+func (m *Machine) doEnded(id domain.TaskID, cmd domain.Command, by domain.Actor, now domain.Instant, reply func(Answer)) {
+	ended, ok := m.state.Ended.Get(id)
+	if !ok {
+		reply(Answer{Task: id, Err: ErrTaskNotFound})
+		return
+	}
+	a := Answer{Task: id, Position: domain.Position{Partition: m.state.Number, Sequence: ended.Last}, Err: errEnded}
+	if note, ok := cmd.(domain.AnnotateTask); ok {
+		a.Err, a.Changed = nil, true
+		m.putRecord(domain.Record{Event: note.Event(), By: by, Task: id, Prev: ended.Last}, nil, now)
+		ended, _ = m.state.Ended.Get(id)
+		a.Position.Sequence = ended.Last
+	}
+	m.answer(a, reply)
+}
+
+// Report applies what a handler reported. It is acknowledged in any case; a stale one is counted.
+func (m *Machine) Report(id domain.TaskID, cmd domain.Command, now domain.Instant) {
+	e := m.state.Live(id)
+	if e == nil || e.Frozen != nil {
+		m.stale++
+		return
+	}
+	if _, err := m.decide(e, cmd, "", now); err != nil {
+		m.stale++
+		return
+	}
+	m.settle(e, now)
+}
+
+// Stale is the number of reports that came too late to count.
+func (m *Machine) Stale() uint64 { return m.stale }
+
+// Tick lets the reactors look at every task whose wake-up is due.
+func (m *Machine) Tick(now domain.Instant) {
+	for {
+		e, ok := m.alerts.due(now)
+		if !ok {
+			return
+		}
+		if m.state.Live(e.Task.ID) != e || e.Frozen != nil {
+			continue
+		}
+		e.Armed = 0
+		m.dirty = m.allReactors()
+		m.settle(e, now)
+		if w := m.wakeAt(e.Task); w != 0 && w <= now {
+			panic(fmt.Sprintf("task %s is due and nothing happens to it", e.Task.ID))
+		}
+		m.arm(e)
+	}
+}
+
+// NextWake is when Tick has something to do; 0 = never.
+func (m *Machine) NextWake() domain.Instant { return m.alerts.next(m.state) }
+
+// Resume lets the holders go on when slots are free.
+func (m *Machine) Resume(now domain.Instant) {
+	find := func(id domain.TaskID) *domain.Task {
+		if e := m.state.Live(id); e != nil && e.Frozen == nil {
+			return e.Task
+		}
+		return nil
+	}
+	for _, h := range m.holders {
+		if h.Held() == 0 {
+			continue
+		}
+		h.Resume(now, find, func(t *domain.Task, cmd domain.Command) {
+			e := m.state.Live(t.ID)
+			m.must(e, cmd, "", now)
+			m.settle(e, now)
+		})
+	}
+}
+
+// Held is how much work waits for slots.
+func (m *Machine) Held() int {
+	n := 0
+	for _, h := range m.holders {
+		n += h.Held()
+	}
+	return n
+}
+
+// Look hands the task's state to reply, once everything that it shows is stored; nil when it is not in memory and
+// was not until a moment ago.
+func (m *Machine) Look(id domain.TaskID, reply func(*domain.Task, error)) {
+	e := m.state.Find(id)
+	if e == nil {
+		t := m.recent.get(id)
+		m.after(m.newest(t), func(err error) { reply(t, err) })
+		return
+	}
+	t := e.Task.Clone()
+	m.state.Retire(e)
+	m.after(t.Last, func(err error) { reply(t, err) })
+}
+
+func (m *Machine) newest(t *domain.Task) uint64 {
+	if t == nil {
+		return 0
+	}
+	return t.Last
+}
+
+// Await calls reply when the task's run has ended or failed; at once when it has already. A task that is not in memory
+// any more gives a zero Outcome with the position of its last commit, and has to be read from the log; an unknown
+// one ErrTaskNotFound.
+func (m *Machine) Await(id domain.TaskID, reply func(Outcome, error)) {
+	if e := m.state.Find(id); e != nil {
+		if e.Task.State.Live() {
+			m.waiting[id] = append(m.waiting[id], reply)
+			return
+		}
+		o := outcomeOf(e.Task, m.state.Number)
+		m.state.Retire(e)
+		m.after(o.Position.Sequence, func(err error) { reply(o, err) })
+		return
+	}
+	if t := m.recent.get(id); t != nil {
+		o := outcomeOf(t, m.state.Number)
+		m.after(o.Position.Sequence, func(err error) { reply(o, err) })
+		return
+	}
+	if ended, ok := m.state.Ended.Get(id); ok {
+		o := Outcome{Task: id, Position: domain.Position{Partition: m.state.Number, Sequence: ended.Last}}
+		m.after(ended.Last, func(err error) { reply(o, err) })
+		return
+	}
+	reply(Outcome{Task: id}, ErrTaskNotFound)
+}
+
+// decide runs one command and appends the events that it leads to.
+func (m *Machine) decide(e *projections.Entry, cmd domain.Command, by domain.Actor, now domain.Instant) (bool, error) {
+	events, err := domain.Decide(e.Task, cmd, now, m.events[:0])
+	m.events = events[:0]
+	if err != nil {
+		return false, err
+	}
+	for _, ev := range events {
+		m.appendTask(e.Task.ID, e, ev, by, now)
+	}
+	return len(events) > 0, nil
+}
+
+// must is decide for commands of the engine itself, which the law never refuses.
+func (m *Machine) must(e *projections.Entry, cmd domain.Command, by domain.Actor, now domain.Instant) {
+	if _, err := m.decide(e, cmd, by, now); err != nil {
+		panic(fmt.Sprintf("command %T of the engine was refused: %v", cmd, err))
+	}
+}
+
+// settle asks the reactors about the task until none has anything to say. Each is asked again only after an event
+// that it declares.
+func (m *Machine) settle(e *projections.Entry, now domain.Instant) {
+	m.state.Own(e)
+	limit := 16*len(e.Task.Steps) + 256
+	for rounds := 0; m.dirty != 0; {
+		for i, r := range m.reactors {
+			bit := uint64(1) << i
+			if m.dirty&bit == 0 {
+				continue
+			}
+			m.dirty &^= bit
+			commands := r.React(e.Task, now, m.commands[:0])
+			m.commands = commands[:0]
+			for _, cmd := range commands {
+				m.must(e, cmd, "", now)
+			}
+			if len(commands) > 0 {
+				if rounds++; rounds > limit {
+					panic(fmt.Sprintf("task %s never settles: reactor %s goes on", e.Task.ID, r.Name()))
+				}
+				break // the first reactor comes first again
+			}
+		}
+	}
+	if m.unclear != nil && e.Task.Status() == domain.StatusUnclear {
+		m.unclear(e.Task)
+	}
+}
+
+func (m *Machine) position(e *projections.Entry) domain.Position {
+	return domain.Position{Partition: m.state.Number, Sequence: e.Task.Last}
+}
+
+func (m *Machine) commitID() string {
+	m.commits++
+	return m.writer + "-" + strconv.FormatUint(m.commits, 36)
+}
+
+func (m *Machine) wakeAt(t *domain.Task) domain.Instant {
+	var first domain.Instant
+	for _, a := range m.alarms {
+		if w := a.WakeAt(t); w != 0 && (first == 0 || w < first) {
+			first = w
+		}
+	}
+	return first
+}
+
+// arm sets the task's wake-up, if it changed and what it rests on is stored.
+func (m *Machine) arm(e *projections.Entry) {
+	if e.Task.Last > m.stored {
+		return // the batch that holds its newest event arms it
+	}
+	m.state.Own(e)
+	if w := m.wakeAt(e.Task); w != e.Armed {
+		e.Armed = w
+		m.alerts.push(w, e)
+	}
+}
+
+// State is the partition's state; it runs ahead of the log by the open and the in-flight batch.
+func (m *Machine) State() *projections.Partition { return m.state }
