@@ -1,0 +1,59 @@
+# Every target has one line of help behind it; `make help` prints them. CI runs only these targets.
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := bin/golangci-lint-$(GOLANGCI_VERSION)
+
+SEEDS    ?= 10000
+FUZZTIME ?= 30s
+BENCH    ?= .
+
+# The race detector needs a C compiler; Go says whether it found one.
+RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint sim bench generate fuzz cover clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Compile everything, the binaries of cmd/ into bin/
+	go build ./...
+	$(if $(wildcard cmd/*/*.go),go build -trimpath -o bin/ ./cmd/...)
+
+test: ## Run all tests, in random order and with the race detector (under 3 minutes)
+	$(if $(RACE),,@echo "no C compiler: the tests run without the race detector")
+	go test $(RACE) -shuffle=on ./...
+
+lint: $(GOLANGCI) ## Check layers, exhaustiveness and style with the pinned golangci-lint
+	$(GOLANGCI) config verify --config .golangci.yml
+	$(GOLANGCI) run ./...
+
+sim: ## Run the simulation of the whole engine (SEEDS=10000)
+	go test ./internal/sim -run TestSimulation -sim.seeds=$(SEEDS) -timeout 60m
+
+bench: ## Run the Go benchmarks (BENCH=. selects by name)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m ./...
+
+generate: ## Write again what is generated from the code: docs, schemas
+	go generate ./...
+
+fuzz: ## Run every fuzz test for FUZZTIME=30s
+	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
+		for f in $$(go test -list '^Fuzz' "$$dir" | grep '^Fuzz'); do \
+			echo "$$dir $$f"; \
+			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
+		done; \
+	done
+
+cover: ## Measure the coverage of all packages by all tests, into cover.out and cover.html
+	go test -coverpkg=./... -coverprofile=cover.out ./...
+	go tool cover -html=cover.out -o cover.html
+	go tool cover -func=cover.out | tail -1
+
+clean: ## Remove what the other targets made
+	rm -rf bin cover.out cover.html
+
+# The version is part of the name, so that raising it installs the new one.
+$(GOLANGCI):
+	GOBIN="$(CURDIR)/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv bin/golangci-lint $@
