@@ -27,5 +27,6 @@ func freeSpace(dir string) (int64, error) {
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, os.NewSyscallError("statfs", err)
 	}
+	//nolint:unconvert // the types of both fields differ by system
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }

@@ -15,7 +15,7 @@ import (
 
 func TestDirectoryOfAnotherUser(t *testing.T) {
 	// Root may write everywhere, so that the start is tried as nobody, by a copy of this binary where nobody can read it.
-	root, err := os.MkdirTemp("", "natsserver")
+	root, err := os.MkdirTemp("", "natsserver") //nolint:usetesting // nobody else may enter what t.TempDir makes
 	if err != nil {
 		t.Fatal(err)
 	}
