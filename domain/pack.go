@@ -29,6 +29,7 @@ const (
 	packWaiting
 	packUntil
 	packFailed
+	packResultFrom
 	packKnown = 1<<iota - 1
 )
 
@@ -62,7 +63,7 @@ func (t *Task) AppendPacked(b []byte) []byte {
 	flags := packBits(
 		t.Paused, !raw, t.Initiator != "", t.SourceSystem != "", t.Reason != "", t.Correlation != "", len(t.Tags) > 0,
 		t.InputHash != 0, t.bypass != nil, t.StartedAt != 0, t.EndedAt != 0, t.Deadline != 0, t.Waiting != Waiting{},
-		t.Waiting.Until != 0, t.Failed != "",
+		t.Waiting.Until != 0, t.Failed != "", len(t.ResultFrom) > 0,
 	)
 	b = append(b, packFormat)
 	b = append(b, t.ID[:]...)
@@ -75,6 +76,7 @@ func (t *Task) AppendPacked(b []byte) []byte {
 	b = append(b, byte(t.State))
 	b = packCount(b, t.Round)
 	b = binary.AppendUvarint(b, t.Last)
+	b = binary.AppendUvarint(b, t.Last-t.before)
 	b = binary.AppendVarint(b, int64(t.CreatedAt))
 	b = t.Context.appendPacked(b)
 	b = t.Result.appendPacked(b)
@@ -101,6 +103,9 @@ func (t *Task) AppendPacked(b []byte) []byte {
 	}
 	if t.Failed != "" {
 		b = packText(b, string(t.Failed))
+	}
+	if len(t.ResultFrom) > 0 {
+		b = packTexts(b, t.ResultFrom)
 	}
 	b = packCount(b, len(t.Steps))
 	for i := range t.Steps {

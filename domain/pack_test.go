@@ -62,8 +62,8 @@ func goldenTask() *Task {
 		InputHash: 0xdeadbeef, bypass: []bool{false, true, false, false},
 		CreatedAt: created, StartedAt: created + 5, EndedAt: created + 900, Deadline: created + 3_600_000_000,
 		Waiting: Waiting{Reason: WaitRetryBackoff, Until: created + 2_000_000}, Failed: FailStepsInError,
-		Result: Payload{Blob: "sha256-00ff", Size: 200_000},
-		Last:   123_456_789,
+		Result:     Payload{Blob: "sha256-00ff", Size: 200_000},
+		ResultFrom: []string{"d"}, Last: 123_456_789, before: 123_456_700,
 		Steps: []Step{
 			{State: Complete, Attempt: 4, Executions: 2, Lost: 1, Round: 2, StartedAt: created + 6, EndedAt: created + 7,
 				Result: Payload{Pos: Position{Partition: 3, Sequence: 77, Index: 5}, Size: 4096}},
@@ -152,7 +152,7 @@ func randomHistory(rt *rapid.T) (*Definition, []Record) {
 		case 2:
 			return TaskDelayed{Reason: WaitRetryBackoff, Until: at}
 		case 3:
-			return TaskCompleted{Result: payload.Draw(rt, "result")}
+			return TaskCompleted{Result: payload.Draw(rt, "result"), From: rapid.SliceOfN(step, 0, 2).Draw(rt, "from")}
 		case 4:
 			return TaskFailed{Reason: FailStepsInError}
 		case 5:
@@ -195,7 +195,7 @@ func TestAnUnpackedTaskIsTheTaskAndEvolvesLikeIt(t *testing.T) {
 		task := NewTask(records[0], def)
 		for _, r := range records[1:cut] {
 			Evolve(task, r)
-			task.Last = r.Position.Sequence
+			task.Touch(r.Position.Sequence)
 		}
 		packed := task.AppendPacked(nil)
 		copied, rest, err := UnpackTask(packed, knows(def))
@@ -205,6 +205,9 @@ func TestAnUnpackedTaskIsTheTaskAndEvolvesLikeIt(t *testing.T) {
 		for i := cut; ; i++ {
 			if !copied.Equal(task) {
 				rt.Fatalf("after %d events\n got %+v\nwant %+v", i, copied, task)
+			}
+			if copied.Prev(copied.Last) != task.Prev(task.Last) {
+				rt.Fatalf("prev %d, want %d", copied.Prev(copied.Last), task.Prev(task.Last))
 			}
 			if copied.ExecutionContext() != task.ExecutionContext() || copied.NextWake() != task.NextWake() {
 				rt.Fatalf("after %d events\n got %+v, wakes %v\nwant %+v, wakes %v", i, copied.ExecutionContext(), copied.NextWake(),

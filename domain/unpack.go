@@ -57,6 +57,7 @@ func (u *unpacker) task(t *Task, definition func(string) (*Definition, bool)) {
 	t.State = u.state(u.byte())
 	t.Round = u.count(math.MaxInt32)
 	t.Last = u.uvarint()
+	t.before = t.Last - u.uvarint()
 	t.CreatedAt = Instant(u.varint())
 	t.Context = u.payload()
 	t.Result = u.payload()
@@ -85,6 +86,9 @@ func (u *unpacker) task(t *Task, definition func(string) (*Definition, bool)) {
 	}
 	if flags&packFailed != 0 {
 		t.Failed = failReason(u.text())
+	}
+	if flags&packResultFrom != 0 {
+		t.ResultFrom = u.texts()
 	}
 	u.steps(t)
 }
