@@ -30,6 +30,17 @@ type Store interface {
 	Usage(ctx context.Context) (float64, error)
 }
 
+// Commands is the way of submissions and operator commands from other processes to the owner of a partition. A store
+// implements it too.
+type Commands interface {
+	// ServeCommands answers the requests to a partition until stop is called. handle is called on one goroutine, in the
+	// order of arrival; it may keep request, and call reply later, from any goroutine, or never. ctx ends with stop.
+	ServeCommands(partition int, handle func(ctx context.Context, request []byte, reply func([]byte))) (stop func(), err error)
+	// Request waits for the owner's answer. ErrNoOwner when nobody serves the partition; ErrUnavailable when there was
+	// no answer, which does not mean that the request was not carried out.
+	Request(ctx context.Context, partition int, request []byte) ([]byte, error)
+}
+
 // DataInfo is what a log says of itself.
 type DataInfo struct {
 	ID         string // of the data, for cursors
@@ -83,6 +94,7 @@ var (
 	ErrNoKey       = errors.New("no such key")
 	ErrLeaseTaken  = errors.New("the lease is held by another process")
 	ErrConflict    = errors.New("the key was changed by somebody else")
+	ErrNoOwner     = errors.New("no engine owns the partition: is one running?")
 )
 
 // StreamMissingError: a stream of a known data id does not exist (any more). It is never made again by itself.
