@@ -131,7 +131,7 @@ func (p *problems) suggest(name string, candidates []string) string {
 	if len(want) > longest {
 		return ""
 	}
-	best, at := "", max(1, len(want)/3)+1
+	best, at := "", (len(want)+1)/3+1 // one mistake in three letters, none in one
 	for _, c := range candidates {
 		have := plainName(c)
 		if c == name || c == "" || len(have) > longest || abs(len(have)-len(want)) >= at {

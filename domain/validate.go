@@ -304,7 +304,7 @@ func checkName(name, what, at string, p *problems) {
 		return
 	}
 	for _, r := range name {
-		if r > 0x7f || !isNameByte(byte(r)) { // #nosec G115 -- checked
+		if r > 0x7f || !isNameByte(byte(r)) {
 			p.add(at, fmt.Sprintf("%s %q has the character %q", what, name, r), "allowed are A-Z a-z 0-9 _ -")
 			return
 		}
