@@ -1,0 +1,79 @@
+package natslog_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/infra/natslog"
+	"github.com/tasker-go/tasker/infra/natsserver/natsservertest"
+	"github.com/tasker-go/tasker/infra/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type connect func(...nats.Option) (*nats.Conn, error)
+
+// open opens a store that is closed when the test ends.
+func open(t testing.TB, o natslog.Options) *natslog.Store {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	s, err := natslog.Open(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// fresh opens empty stores side by side on one NATS.
+func fresh(c connect, o natslog.Options) func(*testing.T) domain.Store {
+	var n atomic.Int64
+	return func(t *testing.T) domain.Store {
+		o := o
+		o.Connect, o.Prefix = c, fmt.Sprintf("T%d", n.Add(1))
+		t.Cleanup(func() { deleteStreams(t, c, o.Prefix+"_") })
+		return open(t, o)
+	}
+}
+
+// deleteStreams gives back what the server has reserved for a test.
+func deleteStreams(t testing.TB, c connect, prefix string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	nc, err := c()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range js.StreamNames(ctx).Name() {
+		if strings.HasPrefix(strings.TrimPrefix(strings.TrimPrefix(name, "KV_"), "OBJ_"), prefix) {
+			if err := js.DeleteStream(ctx, name); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func TestStoreOnOneStrictServer(t *testing.T) {
+	srv := natsservertest.Single(t, natsservertest.Strict())
+	storetest.Run(t, fresh(srv.Connect, natslog.Options{}))
+}
+
+func TestStoreOnAClusterOfThree(t *testing.T) {
+	servers := natsservertest.Cluster(t, 3)
+	storetest.Run(t, fresh(servers[0].Connect, natslog.Options{Replicas: 3, Partitions: 1}))
+}
