@@ -244,6 +244,18 @@ func packBitmap(b []byte, bits []bool) []byte {
 // Equal reports whether two tasks are in the same state: every event leads both to the same state again.
 func (t *Task) Equal(o *Task) bool { return bytes.Equal(t.AppendPacked(nil), o.AppendPacked(nil)) }
 
+// LowestReference is the lowest sequence of an event that holds a payload of the task (Payload.Pos); 0 when the state
+// holds them all itself.
+func (t *Task) LowestReference() uint64 {
+	lowest := t.Context.Pos.Sequence
+	for i := range t.Steps {
+		if at := t.Steps[i].Result.Pos.Sequence; at != 0 && (lowest == 0 || at < lowest) {
+			lowest = at
+		}
+	}
+	return lowest
+}
+
 // PackError says that bytes are not a packed task, or not one that this version can read.
 type PackError struct {
 	Task TaskID // as far as it was read

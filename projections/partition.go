@@ -3,6 +3,8 @@ package projections
 import (
 	"fmt"
 	"iter"
+	"maps"
+	"sync/atomic"
 
 	"github.com/tasker-go/tasker/domain"
 )
@@ -22,9 +24,15 @@ type Partition struct {
 	skipped     map[uint64]bool
 	Ended       *Ended
 
+	// The same tasks as in the maps, for Freeze to copy at once.
+	entries  bag[*Entry]
+	failures bag[*FailedTask]
+	frozen   int // entries that are frozen
+
 	// epoch counts snapshots; an entry of an older epoch is copied before it changes while one is being written.
 	epoch   uint32
-	sharing int
+	sharing bool
+	copied  []*Entry // since Freeze
 }
 
 // Entry is a task in memory.
@@ -32,7 +40,10 @@ type Entry struct {
 	Task  *domain.Task
 	Armed domain.Instant // the wake-up that is set for it; the coordinator's
 	epoch uint32
-	// frozen: an event that this version cannot read; nothing happens to the task any more.
+	place int // in Partition.entries
+	// shared is the task as a snapshot sees it: Task, or what it was before it was copied.
+	shared atomic.Pointer[domain.Task]
+	// Frozen: an event that this version cannot read; nothing happens to the task any more.
 	Frozen *domain.Unknown
 }
 
@@ -41,6 +52,9 @@ type FailedTask struct {
 	Last   uint64 // sequence of its newest commit
 	At     domain.Instant
 	packed []byte
+
+	reference uint64 // domain.Task.LowestReference
+	place     int    // in Partition.failures
 }
 
 // NewPartition is the state of an empty log.
@@ -103,16 +117,19 @@ func (p *Partition) Fold(r domain.Record) (*Entry, error) {
 		if !ok {
 			return nil, fmt.Errorf("task %s was created from definition %s, which this partition never adopted", r.Task, e.Definition)
 		}
-		entry := &Entry{Task: domain.NewTask(r, def), epoch: p.epoch}
+		entry := p.enter(domain.NewTask(r, def))
 		entry.Task.Touch(r.Position.Sequence)
-		p.live[r.Task] = entry
 		return entry, nil
 	case domain.Unknown:
 		if r.Task.IsZero() {
 			return nil, fmt.Errorf("fact %q (version %d) is about the whole partition and needs a newer version of tasker", e.TypeName, e.Version)
 		}
 		if entry := p.find(r.Task); entry != nil {
+			if entry.Frozen == nil {
+				p.frozen++
+			}
 			entry.Frozen = &e
+			p.Own(entry)
 			entry.Task.Touch(r.Position.Sequence)
 			return entry, nil
 		}
@@ -136,10 +153,20 @@ func (p *Partition) Fold(r domain.Record) (*Entry, error) {
 
 // Own makes sure that no snapshot that is being written shares the task. Whoever changes a task calls it first.
 func (p *Partition) Own(e *Entry) {
-	if p.sharing > 0 && e.epoch != p.epoch {
+	if p.sharing && e.epoch != p.epoch {
 		e.Task = e.Task.Clone()
 		e.epoch = p.epoch
+		p.copied = append(p.copied, e)
 	}
+}
+
+// enter takes a task into memory.
+func (p *Partition) enter(t *domain.Task) *Entry {
+	e := &Entry{Task: t, epoch: p.epoch}
+	e.shared.Store(t)
+	p.live[t.ID] = e
+	p.entries.add(e)
+	return e
 }
 
 // find returns the task in memory, unpacking a failed one.
@@ -151,10 +178,9 @@ func (p *Partition) find(id domain.TaskID) *Entry {
 	if !ok {
 		return nil
 	}
-	e := &Entry{Task: p.unpack(f), epoch: p.epoch}
 	delete(p.failed, id)
-	p.live[id] = e
-	return e
+	p.failures.remove(f)
+	return p.enter(p.unpack(f))
 }
 
 // Find returns the entry of a task that is live or failed, nil when there is none. A failed one comes back into
@@ -203,17 +229,30 @@ func (p *Partition) Retire(e *Entry) {
 		return
 	}
 	delete(p.live, t.ID)
+	p.entries.remove(e)
 	if t.State.Ended() {
 		p.Ended.Add(t.ID, EndedTask{Last: t.Last, Input: t.InputHash, At: t.EndedAt})
 		return
 	}
-	p.failed[t.ID] = &FailedTask{Last: t.Last, At: t.EndedAt, packed: packTask(t)}
+	p.fail(t, packTask(t))
+}
+
+// fail keeps a failed task packed.
+func (p *Partition) fail(t *domain.Task, packed []byte) {
+	f := &FailedTask{Last: t.Last, At: t.EndedAt, packed: packed, reference: t.LowestReference()}
+	p.failed[t.ID] = f
+	p.failures.add(f)
 }
 
 // Definition returns an adopted definition.
 func (p *Partition) Definition(hash string) (*domain.Definition, bool) {
 	d, ok := p.definitions[hash]
 	return d, ok
+}
+
+// Definitions lists the adopted definitions by hash, in no order.
+func (p *Partition) Definitions() iter.Seq2[string, *domain.Definition] {
+	return maps.All(p.definitions)
 }
 
 // Skipped reports whether an operator has told readers to pass over the message.
