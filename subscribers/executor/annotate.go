@@ -1,0 +1,222 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/subscribers"
+)
+
+// Limits of the annotation hook.
+const (
+	MaxAnnotators  = 16          // hooks that run at once
+	MaxUnannotated = 10_000      // ended runs that wait for their hook; of more, the notes are lost, and the log says so
+	AnnotateLimit  = time.Minute // how long a hook may take
+)
+
+// hook runs the annotation hooks (SEMANTICS 9): nothing depends on them.
+type hook struct {
+	mu      sync.Mutex
+	waiting []*ended
+	workers int
+	stopped bool
+	stops   map[*ended]context.CancelFunc
+}
+
+// ended is a run of a task that has ended.
+type ended struct {
+	annotator domain.Annotator
+	task      domain.TaskView
+	context   domain.Payload
+	round     int
+	def       *domain.Definition
+	steps     []domain.Step
+}
+
+// runEnded queues the hook of a task whose run ended, if it has one.
+func (e *Executor) runEnded(c subscribers.Committed) {
+	t := c.Task
+	if t == nil {
+		return
+	}
+	a, ok := e.registry.Load().task(t.Definition).(domain.Annotator)
+	if !ok || e.cfg.Annotate == nil {
+		return
+	}
+	if _, cancelled := c.Record.Event.(domain.TaskCancelled); cancelled && t.Failed != "" {
+		return // this run ended when the task failed
+	}
+	run := &ended{annotator: a, task: taskView(t), context: t.Context, round: t.Round, def: t.Definition, steps: slices.Clone(t.Steps)}
+	if t.EndedAt != c.Record.At && t.Round > 1 {
+		run.round-- // the task is ahead: it has been reopened
+	}
+	for i := range run.steps {
+		hideFuture(&run.steps[i], c.Record)
+		if s := &run.steps[i]; s.EndedAt > c.Record.At {
+			s.State = domain.Error
+		}
+	}
+	h := &e.hook
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stopped || len(h.waiting) >= MaxUnannotated {
+		e.count.unannotated.Add(1)
+		e.cfg.Logger.Warn("annotations lost: too many hooks wait, or the engine stops", "task", t.ID.String(), "round", run.round)
+		return
+	}
+	e.pending.Add(1)
+	h.waiting = append(h.waiting, run)
+	if h.workers < MaxAnnotators {
+		h.workers++
+		go e.annotateAll()
+	}
+}
+
+// annotateAll is a worker: it ends when nothing waits.
+func (e *Executor) annotateAll() {
+	h := &e.hook
+	for {
+		h.mu.Lock()
+		if len(h.waiting) == 0 {
+			h.workers--
+			h.waiting = nil
+			h.mu.Unlock()
+			return
+		}
+		run := h.waiting[0]
+		h.waiting[0] = nil
+		h.waiting = h.waiting[1:]
+		ctx, stop := context.WithTimeout(context.Background(), AnnotateLimit)
+		if h.stops == nil {
+			h.stops = map[*ended]context.CancelFunc{}
+		}
+		h.stops[run] = stop
+		h.mu.Unlock()
+
+		done := make(chan struct{})
+		go func() { // of its own, because a hook may panic or call Goexit
+			defer close(done)
+			e.annotate(ctx, run)
+		}()
+		<-done
+		stop()
+		h.mu.Lock()
+		delete(h.stops, run)
+		h.mu.Unlock()
+		e.done()
+	}
+}
+
+// stop ends the hooks that run and forgets those that wait.
+func (h *hook) stop(e *Executor) {
+	h.mu.Lock()
+	waiting := h.waiting
+	h.waiting, h.stopped = nil, true
+	for _, stop := range h.stops {
+		stop()
+	}
+	h.mu.Unlock()
+	for _, run := range waiting {
+		e.count.unannotated.Add(1)
+		e.cfg.Logger.Warn("annotations lost: the engine stops", "task", run.task.ID.String(), "round", run.round)
+		e.done()
+	}
+}
+
+// annotate calls the hook. Whatever goes wrong is logged and changes nothing.
+func (e *Executor) annotate(ctx context.Context, run *ended) {
+	var notes []domain.Annotation
+	err := fmt.Errorf("it called runtime.Goexit")
+	defer func() {
+		var attrs []any
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %s", textOf(p))
+			attrs = append(attrs, "stack", string(debug.Stack()))
+		}
+		if err != nil {
+			e.count.unannotated.Add(1)
+			attrs = append(attrs, "task", run.task.ID.String(), "round", run.round, "error", err)
+			e.cfg.Logger.Error("the annotation hook failed; the task stays without its notes", attrs...)
+			return
+		}
+		e.count.annotated.Add(1)
+		if len(notes) > 0 {
+			e.cfg.Annotate(run.task.ID, notes, run.round)
+		}
+	}()
+	notes, err = e.callHook(ctx, run)
+}
+
+func (e *Executor) callHook(ctx context.Context, run *ended) ([]domain.Annotation, error) {
+	text, err := e.load(ctx, run.context)
+	if err != nil {
+		return nil, fmt.Errorf("reading the task's context: %w", err)
+	}
+	run.task.Context = text
+	seq := &endedSequence{exec: e, run: run}
+	var completed []domain.StepView
+	for i := range run.steps {
+		if s := run.steps[i].State; s != domain.Complete && s != domain.ResolvedManually {
+			continue
+		}
+		v, err := seq.step(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		completed = append(completed, v)
+	}
+	call := &Call{Task: run.task, Sequence: seq, exec: e}
+	notes, err := run.annotator.UpdateAnnotations(NewContext(ctx, call), run.task, seq, completed)
+	if err != nil {
+		return nil, err
+	}
+	for i := range notes {
+		if notes[i].Value, err = encode(notes[i].Value); err != nil {
+			return nil, fmt.Errorf("annotation %q is not JSON: %w", notes[i].Kind, err)
+		}
+	}
+	return notes, nil
+}
+
+// endedSequence is the steps of a task as they were when its run ended.
+type endedSequence struct {
+	exec *Executor
+	run  *ended
+}
+
+func (q *endedSequence) step(ctx context.Context, i int) (domain.StepView, error) {
+	v, result := viewOf(q.run.task.ID, q.run.def, i, &q.run.steps[i])
+	text, err := q.exec.load(ctx, result)
+	if err != nil {
+		return v, fmt.Errorf("reading the result of step %q: %w", v.Name, err)
+	}
+	v.Result = text
+	return v, nil
+}
+
+// Find returns a step by its name.
+func (q *endedSequence) Find(ctx context.Context, name string) (domain.StepView, error) {
+	i := q.run.def.Graph().Index(name)
+	if i < 0 {
+		return domain.StepView{}, fmt.Errorf("step %q of %s: %w", name, q.run.def.FullName(), domain.ErrUnknownStep)
+	}
+	return q.step(ctx, i)
+}
+
+// Steps returns all steps.
+func (q *endedSequence) Steps(ctx context.Context) ([]domain.StepView, error) {
+	views := make([]domain.StepView, len(q.run.steps))
+	for i := range views {
+		v, err := q.step(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		views[i] = v
+	}
+	return views, nil
+}
