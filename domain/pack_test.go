@@ -257,13 +257,13 @@ func FuzzUnpackTask(f *testing.F) {
 	f.Add(goldenTask().AppendPacked(nil))
 	f.Add(dummyTask().AppendPacked(nil))
 	def := diamond(goldenHash)
-	any := func(string) (*Definition, bool) { return def, true }
+	every := func(string) (*Definition, bool) { return def, true }
 	f.Fuzz(func(t *testing.T, b []byte) {
-		task, _, err := UnpackTask(b, any)
+		task, _, err := UnpackTask(b, every)
 		if err != nil {
 			return
 		}
-		again, rest, err := UnpackTask(task.AppendPacked(nil), any)
+		again, rest, err := UnpackTask(task.AppendPacked(nil), every)
 		if err != nil || len(rest) != 0 || !again.Equal(task) {
 			t.Fatalf("what was read cannot be written and read again: %v", err)
 		}
