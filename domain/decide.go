@@ -18,6 +18,9 @@ func DecideCreate(def *Definition, cmd CreateTask, now Instant) (TaskCreated, er
 		Tags: cmd.Tags, BypassSteps: cmd.BypassSteps, Correlation: cmd.Correlation, InputHash: cmd.InputHash,
 		Deadline: deadlineFrom(def, now),
 	}
+	if e.Namespace == DefaultNamespace {
+		e.Namespace = "" // left out; see TaskCreated
+	}
 	if len(def.Tags) > 0 {
 		e.Tags = append(append([]string(nil), def.Tags...), cmd.Tags...)
 	}

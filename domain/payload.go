@@ -72,3 +72,19 @@ func (p Position) Append(b []byte) []byte {
 	b = append(b, '-')
 	return appendInt(b, int64(p.Index))
 }
+
+// PayloadOf is the payload that an event carries, or none.
+func PayloadOf(e Event) Payload {
+	switch e := e.(type) {
+	case TaskCreated:
+		return e.Context
+	case TaskCompleted:
+		return e.Result
+	case StepCompleted:
+		return e.Result
+	case StepResolvedManually:
+		return e.Result
+	default:
+		return Payload{}
+	}
+}

@@ -150,7 +150,9 @@ func (m *Machine) Next() (Append, bool) {
 		}
 	}
 	p := m.inflight.parts[m.inflight.sent]
-	p.id = m.commitID()
+	if p.id == "" {
+		p.id = m.commitID()
+	}
 	p.data = p.enc.Finish(p.id)
 	return Append{Last: m.stored, CommitID: p.id, Data: p.data}, true
 }

@@ -59,7 +59,6 @@ type Answer struct {
 	Created  bool            // Submit: this call made the task
 	Changed  bool            // a verb: it led to events
 	Position domain.Position // of the newest commit of the task that the answer rests on
-	State    domain.State    // of the task
 	Err      error           // a refusal; see the typed errors of domain and of this package
 }
 

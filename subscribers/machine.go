@@ -126,7 +126,7 @@ func (m *Machine) Submit(def *domain.Definition, cmd domain.CreateTask, now doma
 	}
 	e := m.appendTask(cmd.ID, nil, created, "", now)
 	m.settle(e, now)
-	m.answer(Answer{Task: cmd.ID, Created: true, Position: m.position(e), State: e.Task.State}, reply)
+	m.answer(Answer{Task: cmd.ID, Created: true, Position: m.position(e)}, reply)
 }
 
 // submitted answers a submission whose id is known: live, failed or ended.
@@ -134,11 +134,10 @@ func (m *Machine) submitted(cmd domain.CreateTask, reply func(Answer)) bool {
 	a := Answer{Task: cmd.ID}
 	var input uint32
 	if e := m.state.Find(cmd.ID); e != nil {
-		a.Position, a.State, input = m.position(e), e.Task.State, e.Task.InputHash
+		a.Position, input = m.position(e), e.Task.InputHash
 		m.state.Retire(e)
 	} else if ended, ok := m.state.Ended.Get(cmd.ID); ok {
 		a.Position, input = domain.Position{Partition: m.state.Number, Sequence: ended.Last}, ended.Input
-		a.State = domain.Complete
 	} else {
 		return false
 	}
@@ -163,7 +162,7 @@ func (m *Machine) Do(id domain.TaskID, cmd domain.Command, by domain.Actor, now 
 		a.Changed, a.Err = m.decide(e, cmd, by, now)
 		m.settle(e, now)
 	}
-	a.Position, a.State = m.position(e), e.Task.State
+	a.Position = m.position(e)
 	m.answer(a, reply)
 	if !a.Changed {
 		m.state.Retire(e) // a failed task that was only looked at
@@ -269,6 +268,17 @@ func (m *Machine) Look(id domain.TaskID, reply func(*domain.Task, error)) {
 	t := e.Task.Clone()
 	m.state.Retire(e)
 	m.after(t.Last, func(err error) { reply(t, err) })
+}
+
+// AfterNewest calls f when everything that the machine knows is stored.
+func (m *Machine) AfterNewest(f func(error)) {
+	newest := m.stored
+	if b := m.open; !b.empty() {
+		newest = b.parts[len(b.parts)-1].base
+	} else if b := m.inflight; b != nil {
+		newest = b.parts[len(b.parts)-1].base
+	}
+	m.after(newest, f)
 }
 
 func (m *Machine) newest(t *domain.Task) uint64 {

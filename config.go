@@ -1,0 +1,122 @@
+package tasker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/synadia-io/orbit.go/natscontext"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/infra/natslog"
+)
+
+// Config says how an engine runs. Exactly one of Connect, URL, NATSContext and Store says where its log is; every other
+// field has a default.
+type Config struct {
+	// Connect opens a connection to NATS. An embedded server's Connect fits (package infra/natsserver).
+	Connect func(...nats.Option) (*nats.Conn, error)
+	// URL is that of an external NATS server or cluster, such as nats://localhost:4222.
+	URL string
+	// NATSContext is the name of a context of the nats command line, with its URL and credentials.
+	NATSContext string
+	// Store is the log itself, for tests: infra/memlog.
+	Store domain.Store
+
+	// Prefix of stream and subject names. Default "TASKER".
+	Prefix string
+	// Partitions of a log that does not exist yet, 1 to 64; an existing one keeps its number. Default 2.
+	Partitions int
+	// Replicas of the streams of a log that does not exist yet, 1, 3 or 5. Default 1.
+	Replicas int
+	// Durability is shown, not set: "strict" or "interval" of the embedded server. Default: what the connection says.
+	Durability string
+
+	// Slots is how many steps run at once in this process. Default 1000.
+	Slots int
+	// SlotsPerHandler limits single handlers further, by name.
+	SlotsPerHandler map[string]int
+	// MaxQueue is how many submissions and commands may wait per partition before ErrOverloaded. Default 4096.
+	MaxQueue int
+	// MaxReady is how many ready steps may wait for slots per partition before submissions are refused. Default 50,000.
+	MaxReady int
+	// Drain is how long Run waits for running steps when its context ends; the rest is recorded as interrupted.
+	// Default 30 s; negative = not at all.
+	Drain time.Duration
+
+	// LeaseTTL is how long a dead process keeps its partitions. Default 10 s.
+	LeaseTTL time.Duration
+	// SnapshotBytes of log between two snapshots of a partition, at least. Default 64 MiB.
+	SnapshotBytes int64
+	// Retention of ended tasks. Default 30 days.
+	Retention time.Duration
+	// IdempotencyWindow is how long after a task's end its key is remembered. Default 24 h.
+	IdempotencyWindow time.Duration
+
+	// Name of this process in leases and in the log. Default: host name and process id.
+	Name string
+	// Clock is the wall clock. Default time.Now.
+	Clock func() time.Time
+	// Logger takes what operators need to know. Default slog.Default().
+	Logger *slog.Logger
+}
+
+func (c *Config) defaults() error {
+	if c.Drain == 0 {
+		c.Drain = 30 * time.Second
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "unknown"
+		}
+		c.Name = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	n := 0
+	for _, set := range []bool{c.Connect != nil, c.URL != "", c.NATSContext != "", c.Store != nil} {
+		if set {
+			n++
+		}
+	}
+	if n != 1 {
+		return fmt.Errorf("tasker: Config needs exactly one of Connect, URL, NATSContext and Store; %d are set", n)
+	}
+	if c.Partitions < 0 || c.Partitions > 64 {
+		return fmt.Errorf("tasker: Config.Partitions is %d; it must be 1 to 64", c.Partitions)
+	}
+	return nil
+}
+
+// open opens the store that the configuration names. The second result closes it, if it is the engine's to close.
+func (c *Config) open(ctx context.Context) (domain.Store, func(), error) {
+	if c.Store != nil {
+		return c.Store, func() {}, nil
+	}
+	connect := c.Connect
+	switch {
+	case c.URL != "":
+		connect = func(o ...nats.Option) (*nats.Conn, error) { return nats.Connect(c.URL, o...) }
+	case c.NATSContext != "":
+		connect = func(o ...nats.Option) (*nats.Conn, error) {
+			nc, _, err := natscontext.Connect(c.NATSContext, o...)
+			return nc, err
+		}
+	}
+	store, err := natslog.Open(ctx, natslog.Options{
+		Connect: connect, Prefix: c.Prefix, Partitions: c.Partitions, Replicas: c.Replicas,
+		Durability: c.Durability, Logger: c.Logger,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return store, store.Close, nil
+}

@@ -1,0 +1,288 @@
+package tasker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/subscribers"
+	"github.com/tasker-go/tasker/subscribers/discoverer"
+	"github.com/tasker-go/tasker/subscribers/executor"
+	"github.com/tasker-go/tasker/subscribers/finalizer"
+	"github.com/tasker-go/tasker/subscribers/reenqueuer"
+	"github.com/tasker-go/tasker/subscribers/telemetry"
+)
+
+// maxSkew is how far this machine's clock may be off the server's (DESIGN 5).
+const maxSkew = 30 * time.Second
+
+// Engine runs tasks: it owns partitions of the log, decides, and executes handlers. Its methods may be called from any
+// goroutine. Register definitions and handlers, then Run it; several engines may run on one log, and share the
+// partitions between them.
+type Engine struct {
+	router
+	config    Config
+	closeLog  func()
+	executor  *executor.Executor
+	telemetry *telemetry.Telemetry
+	parts     []*subscribers.Coordinator
+	ready     chan struct{}
+	readyOnce sync.Once
+	state     atomic.Int32
+	full      atomic.Bool
+	commands  commandServers
+	background
+}
+
+// The engine's life.
+const (
+	engineNew = iota
+	engineRunning
+	engineDraining
+	engineStopped
+)
+
+// background is the goroutines that an engine started besides its coordinators.
+type background struct {
+	wg   sync.WaitGroup
+	stop context.CancelFunc
+}
+
+// New opens the log and makes an engine on it. Nothing happens before Run. Errors: a Config that contradicts itself,
+// domain.ErrUnavailable, *domain.StreamMissingError, data of a newer version.
+func New(ctx context.Context, config Config) (*Engine, error) {
+	if err := config.defaults(); err != nil {
+		return nil, err
+	}
+	store, closeLog, err := config.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{config: config, closeLog: closeLog, ready: make(chan struct{})}
+	e.router = newRouter(store, config.Logger)
+	e.router.local = e.serveLocal
+	e.telemetry = telemetry.New(config.Logger)
+	e.executor = executor.New(executor.Config{
+		Slots: config.Slots, PerHandler: config.SlotsPerHandler, Logger: config.Logger,
+		Report:   func(partition int, id domain.TaskID, cmd domain.Command) { e.parts[partition].Report(id, cmd) },
+		Annotate: e.annotate,
+		Load:     e.payloads.load,
+		Store:    e.payloads.store,
+		Sequence: e.sequence,
+	})
+	for p := range store.Data().Partitions {
+		e.parts = append(e.parts, subscribers.NewCoordinator(e.coordinatorConfig(p)))
+	}
+	e.executor.OnFree(func() {
+		for _, c := range e.parts {
+			c.Resume()
+		}
+	})
+	return e, nil
+}
+
+func (e *Engine) coordinatorConfig(partition int) subscribers.Config {
+	return subscribers.Config{
+		Partition: partition, Store: e.store, Holder: e.config.Name, Engine: Version(),
+		NewReactors: func() []subscribers.Reactor {
+			return []subscribers.Reactor{reenqueuer.Reenqueuer{}, finalizer.Finalizer{}, discoverer.New(e.executor)}
+		},
+		Subscribers: []subscribers.Subscriber{e.executor, e.telemetry},
+		Abandoned:   e.executor.CancelPartition,
+		Changed:     e.phaseChanged,
+		Admit:       e.admit,
+		Cursors:     e.slowestCursor(partition),
+		Clock:       e.config.Clock, Logger: e.config.Logger,
+		LeaseTTL: e.config.LeaseTTL, Queue: e.config.MaxQueue, MaxHeld: e.config.MaxReady,
+		SnapshotBytes: e.config.SnapshotBytes, Retention: e.config.Retention, Idempotency: e.config.IdempotencyWindow,
+	}
+}
+
+// Run runs the engine until ctx ends; then it starts no more steps, waits for running ones at most Config.Drain, records
+// the rest as interrupted, and gives its partitions back. A second call is an error. The error is nil after a regular
+// stop.
+func (e *Engine) Run(ctx context.Context) error {
+	if !e.state.CompareAndSwap(engineNew, engineRunning) {
+		return errors.New("tasker: Run was called before on this engine; make a new one")
+	}
+	defer e.state.Store(engineStopped)
+	defer e.closeLog()
+	if err := e.checkClock(ctx); err != nil {
+		return err
+	}
+	if err := e.definitions.refresh(ctx); err != nil {
+		return err
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var side context.Context
+	side, e.background.stop = context.WithCancel(work)
+	e.background.wg.Go(func() { e.watch(side) })
+	var owners sync.WaitGroup
+	failed := make(chan error, len(e.parts))
+	for _, c := range e.parts {
+		owners.Go(func() {
+			if err := c.Run(work); err != nil {
+				failed <- err
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	e.state.Store(engineDraining)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(e.config.Drain, 0))
+	e.executor.Drain(drain)
+	cancel()
+	e.background.stop()
+	stop()
+	owners.Wait()
+	e.background.wg.Wait()
+	e.commands.stopAll()
+	return err
+}
+
+// Ready is closed when this engine owns a partition and takes submissions. An engine that finds all partitions owned by
+// others is a standby, and becomes ready when it takes over.
+func (e *Engine) Ready() <-chan struct{} { return e.ready }
+
+// Close gives up an engine that is never run.
+func (e *Engine) Close() {
+	if e.state.CompareAndSwap(engineNew, engineStopped) {
+		e.closeLog()
+	}
+}
+
+func (e *Engine) phaseChanged(partition int, phase subscribers.Phase) {
+	if phase == subscribers.Owning {
+		if err := e.commands.start(e, partition); err != nil {
+			e.config.Logger.Error("other processes cannot reach the partition", "partition", partition, "error", err)
+		}
+		e.readyOnce.Do(func() { close(e.ready) })
+		return
+	}
+	e.commands.stop(partition)
+}
+
+// checkClock refuses to run with a clock that would date events wrongly.
+func (e *Engine) checkClock(ctx context.Context) error {
+	server, err := e.store.Clock(ctx)
+	if err != nil {
+		return err
+	}
+	if skew := e.config.Clock().Sub(server); skew > maxSkew || skew < -maxSkew {
+		return fmt.Errorf("this machine's clock is %s off the server's (more than %s): set it, for instance with NTP, and start again",
+			skew.Round(time.Millisecond), maxSkew)
+	}
+	return nil
+}
+
+// watch looks after what changes slowly: how full the store is, and definitions that others have applied.
+func (e *Engine) watch(ctx context.Context) {
+	every := time.NewTicker(2 * time.Second)
+	defer every.Stop()
+	for n := 0; ; n++ {
+		usage, err := e.store.Usage(ctx)
+		if err == nil {
+			if full := usage >= 0.9; full != e.full.Swap(full) {
+				e.config.Logger.Warn("fill level of the store", "usage", usage, "submissions_refused", full)
+			}
+		}
+		if n%5 == 4 {
+			if err := e.definitions.refresh(ctx); err != nil && ctx.Err() == nil {
+				e.config.Logger.Debug("definitions were not refreshed", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+	}
+}
+
+func (e *Engine) admit() error {
+	if e.full.Load() {
+		return ErrStoreFull
+	}
+	return nil
+}
+
+// Register adds a workflow's definition with its handlers, or a bare *Definition. The same content again is fine; another
+// content under the same namespace, name and version is refused with ErrDefinitionExists.
+func (e *Engine) Register(items ...any) error {
+	for _, item := range items {
+		var err error
+		switch x := item.(type) {
+		case *Workflow:
+			for name, h := range x.handlers {
+				if err = e.executor.Register(name, h); err != nil {
+					return err
+				}
+			}
+			err = e.definitions.add(x.Definition)
+		case *Definition:
+			err = e.definitions.add(x)
+		default:
+			err = fmt.Errorf("tasker: Register takes *Workflow and *Definition, not %T", item)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Handler registers a step handler by name, for definitions that name it.
+func (e *Engine) Handler(name string, h StepHandler) error { return e.executor.Register(name, h) }
+
+// TaskHandler registers the task handler of a definition; it is asked for the handler of every step. version "" means
+// every version.
+func (e *Engine) TaskHandler(namespace, name, version string, h TaskHandler) error {
+	return e.executor.RegisterTask(namespace, name, version, h)
+}
+
+// Handlers lists the step handlers that are registered here.
+func (e *Engine) Handlers() []string { return e.executor.Handlers() }
+
+// Stats are the numbers of this process.
+type Stats struct {
+	Partitions []subscribers.Stats
+	Executor   executor.Stats
+	Events     map[domain.EventType]uint64
+}
+
+// Stats returns the numbers as they are now.
+func (e *Engine) Stats() Stats {
+	s := Stats{Executor: e.executor.Stats(), Events: e.telemetry.Counters()}
+	for _, c := range e.parts {
+		s.Partitions = append(s.Partitions, c.Stats())
+	}
+	return s
+}
+
+// Info says what the engine runs on.
+func (e *Engine) Info() domain.DataInfo { return e.store.Data() }
+
+// Version of the engine: that of the module in the running binary, or "devel".
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel"
+	}
+	for _, dep := range append(info.Deps, &info.Main) {
+		if dep.Path == modulePath && dep.Version != "" && dep.Version != "(devel)" {
+			return dep.Version
+		}
+	}
+	return "devel"
+}
+
+const modulePath = "github.com/tasker-go/tasker"

@@ -1,0 +1,77 @@
+package tasker
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/subscribers"
+)
+
+// Errors to compare with errors.Is.
+var (
+	// ErrNotRunning: Run has not been called, or has ended. Nothing was stored.
+	ErrNotRunning = subscribers.ErrNotRunning
+	// ErrOverloaded: too much waits already. Nothing was stored; try again later.
+	ErrOverloaded = subscribers.ErrOverloaded
+	// ErrStoreFull: the store is at 90 % of its limit. Nothing was stored.
+	ErrStoreFull = subscribers.ErrStoreFull
+	// ErrUnavailable: NATS cannot be reached.
+	ErrUnavailable = domain.ErrUnavailable
+	// ErrOutcomeUnknown: sent, but nobody knows yet whether it is stored. Doing it again with the same id or key is safe.
+	ErrOutcomeUnknown = subscribers.ErrOutcomeUnknown
+	// ErrIdempotencyMismatch: the key was used before with another input. The receipt names that task.
+	ErrIdempotencyMismatch = subscribers.ErrIdempotencyMismatch
+	// ErrTaskNotFound: no such task, or its history has been trimmed.
+	ErrTaskNotFound = subscribers.ErrTaskNotFound
+	// ErrNoOwner: no running engine owns the task's partition.
+	ErrNoOwner = domain.ErrNoOwner
+	// ErrDefinitionExists: another content is registered under that namespace, name and version.
+	ErrDefinitionExists = errors.New("another definition is registered under that name and version: give it a new version")
+)
+
+// DefinitionNotFoundError: nothing is registered under that name. It lists what is there.
+type DefinitionNotFoundError struct {
+	Namespace, Name, Version string
+	Known                    []string
+}
+
+func (e *DefinitionNotFoundError) Error() string {
+	version := e.Version
+	if version == "" {
+		version = "any version"
+	}
+	known := "nothing is registered"
+	if len(e.Known) > 0 {
+		known = "there are: " + strings.Join(e.Known, ", ")
+	}
+	return fmt.Sprintf("no definition %q in namespace %q (%s); %s", e.Name, e.Namespace, version, known)
+}
+
+// TaskFailedError: the task ended, but not well. Wait returns it.
+type TaskFailedError struct {
+	ID     TaskID
+	State  domain.State
+	Reason domain.FailReason // of a failed task
+	Steps  []string          // to blame
+	Errors map[string]string // their last errors, by step
+}
+
+func (e *TaskFailedError) Error() string {
+	if e.State != domain.Error {
+		return fmt.Sprintf("task %s is %s", e.ID, e.State)
+	}
+	text := fmt.Sprintf("task %s failed: %s", e.ID, e.Reason)
+	for i, s := range e.Steps {
+		sep := "; "
+		if i == 0 {
+			sep = ": "
+		}
+		text += sep + s
+		if msg := e.Errors[s]; msg != "" {
+			text += ": " + msg
+		}
+	}
+	return text
+}

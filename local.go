@@ -1,0 +1,269 @@
+package tasker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/subscribers"
+	"github.com/tasker-go/tasker/subscribers/executor"
+)
+
+// serveLocal answers a request for a partition that this process may own; subscribers.ErrNotOwner when it does not.
+func (e *Engine) serveLocal(ctx context.Context, partition int, r *request) (*response, error) {
+	switch e.state.Load() {
+	case engineNew, engineStopped:
+		return nil, ErrNotRunning
+	case engineDraining:
+		if r.Op == opSubmit || r.Op == opApply {
+			return nil, ErrNotRunning
+		}
+	}
+	c := e.parts[partition]
+	switch r.Op {
+	case opSubmit:
+		return e.localSubmit(ctx, c, r.Submission)
+	case opWait:
+		return e.localWait(ctx, c, r.Task)
+	case opTask:
+		t, err := e.find(ctx, c, r.Task)
+		if err != nil {
+			return nil, err
+		}
+		v, err := e.view(ctx, t)
+		return &response{Task: v}, err
+	case opTasks:
+		return e.localTasks(ctx, c, r.Filter)
+	case opVerb:
+		return e.localVerb(ctx, c, r)
+	case opApply:
+		return e.localApply(ctx, c, r)
+	case opPrune:
+		pruned, first, err := c.Prune(ctx, time.Duration(r.Prune.OlderThan), r.Prune.DryRun)
+		return &response{Pruned: &PruneReport{Partition: partition, Commits: pruned, First: first}}, err
+	case opSkip:
+		err := c.Skip(ctx, r.Skip.Sequence, r.Skip.Reason, domain.ByOperator+domain.Actor(suffix(r.Skip.By)))
+		return &response{}, err
+	case opStatus:
+		return &response{Status: e.status()}, nil
+	}
+	return nil, fmt.Errorf("unknown operation %q: the other side is a newer version of tasker", r.Op)
+}
+
+func suffix(by string) string {
+	if by == "" {
+		return ""
+	}
+	return ":" + by
+}
+
+// await hands a request to the coordinator and waits for its answer. When ctx ends first, or the log is away for too
+// long, nobody knows what became of it.
+func await[T any](ctx context.Context, c *subscribers.Coordinator, ask func(reply func(T, error)) error) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer, 1)
+	var none T
+	if err := ask(func(v T, err error) { answers <- answer{v, err} }); err != nil {
+		return none, err
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case a := <-answers:
+			return a.value, a.err
+		case <-ctx.Done():
+			return none, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ctx.Err())
+		case <-timer.C:
+			if c.Gone() {
+				return none, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ErrUnavailable)
+			}
+			timer.Reset(time.Second)
+		}
+	}
+}
+
+func (e *Engine) localSubmit(ctx context.Context, c *subscribers.Coordinator, s *Submission) (*response, error) {
+	if err := c.Admits(); err != nil {
+		return nil, err // before the work of checking it
+	}
+	def, cmd, err := e.create(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	a, err := await(ctx, c, func(reply func(subscribers.Answer, error)) error {
+		return c.Submit(def, cmd, func(a subscribers.Answer) { reply(a, a.Err) })
+	})
+	return &response{Receipt: &Receipt{ID: cmd.ID, Created: a.Created, Position: a.Position}}, err
+}
+
+func (e *Engine) localVerb(ctx context.Context, c *subscribers.Coordinator, r *request) (*response, error) {
+	cmd, by, err := e.command(ctx, r.Verb)
+	if err != nil {
+		return nil, err
+	}
+	_, err = await(ctx, c, func(reply func(subscribers.Answer, error)) error {
+		return c.Do(r.Task, cmd, by, func(a subscribers.Answer) { reply(a, a.Err) })
+	})
+	return &response{}, err
+}
+
+// find returns a task from the owner's memory, or from the log.
+func (e *Engine) find(ctx context.Context, c *subscribers.Coordinator, id TaskID) (*domain.Task, error) {
+	var last uint64
+	t, err := await(ctx, c, func(reply func(*domain.Task, error)) error {
+		return c.Inspect(func(m *subscribers.Machine) {
+			if ended, ok := m.State().Ended.Get(id); ok {
+				last = ended.Last
+			}
+			m.Look(id, reply)
+		}, func(err error) { reply(nil, err) })
+	})
+	if err != nil || t != nil {
+		return t, err
+	}
+	t, _, err = c.Ended(ctx, id, last)
+	return t, err
+}
+
+func (e *Engine) localWait(ctx context.Context, c *subscribers.Coordinator, id TaskID) (*response, error) {
+	type answer struct {
+		o   subscribers.Outcome
+		err error
+	}
+	answers := make(chan answer, 1)
+	if err := c.Await(id, func(o subscribers.Outcome, err error) { answers <- answer{o, err} }); err != nil {
+		return nil, err
+	}
+	select {
+	case a := <-answers:
+		switch {
+		case errors.Is(a.err, ErrTaskNotFound):
+			return e.endedResult(ctx, c, id)
+		case a.err != nil:
+			return nil, a.err
+		case a.o.State == domain.Complete && a.o.From == nil && !a.o.Result.IsZero():
+			value, err := e.payloads.load(ctx, a.o.Result)
+			return &response{Result: &Result{ID: id, State: a.o.State, Value: value}}, err
+		}
+		return e.endedResult(ctx, c, id)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// endedResult is the result of a task that has ended or failed, put together from its state.
+func (e *Engine) endedResult(ctx context.Context, c *subscribers.Coordinator, id TaskID) (*response, error) {
+	t, err := e.find(ctx, c, id)
+	if err != nil {
+		return nil, err
+	}
+	if t.State.Live() {
+		return &response{Result: &Result{ID: id, State: t.State, Pending: true}}, nil
+	}
+	r := &Result{ID: id, State: t.State, Failed: t.Failed}
+	if t.State == domain.Complete {
+		r.Value, err = e.result(ctx, t.Result, t.ResultFrom, t)
+		return &response{Result: r}, err
+	}
+	r.Steps = t.Culprits()
+	r.Errors = map[string]string{}
+	for _, name := range r.Steps {
+		if err := t.Steps[t.Definition.Graph().Index(name)].LastError(); err != nil {
+			r.Errors[name] = err.Message
+		}
+	}
+	return &response{Result: r}, nil
+}
+
+// localTasks lists the tasks of a partition: those in memory, and the ended ones that it remembers, newest first.
+func (e *Engine) localTasks(ctx context.Context, c *subscribers.Coordinator, f *Filter) (*response, error) {
+	type found struct {
+		tasks []Task
+		ended []endedRef
+	}
+	all, err := await(ctx, c, func(reply func(found, error)) error {
+		return c.Inspect(func(m *subscribers.Machine) {
+			var r found
+			for entry := range m.State().Tasks() {
+				if f.takes(entry.Task) {
+					r.tasks = append(r.tasks, summary(entry.Task, c.Partition))
+				}
+			}
+			for id, last := range m.State().FailedTasks() {
+				r.ended = append(r.ended, endedRef{id, last})
+			}
+			for id, x := range m.State().Ended.All() {
+				r.ended = append(r.ended, endedRef{id, x.Last})
+			}
+			m.AfterNewest(func(err error) { reply(r, err) })
+		}, func(err error) { reply(found{}, err) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	tasks := all.tasks
+	sort.Slice(all.ended, func(i, j int) bool { return all.ended[i].last > all.ended[j].last })
+	read := 0
+	for _, x := range all.ended {
+		if read >= f.limit() || ctx.Err() != nil {
+			break
+		}
+		t, _, err := c.Ended(ctx, x.id, x.last)
+		if err != nil {
+			continue // its history has been trimmed
+		}
+		if f.takes(t) {
+			tasks = append(tasks, summary(t, c.Partition))
+			read++
+		}
+	}
+	return &response{Tasks: tasks}, nil
+}
+
+type endedRef struct {
+	id   TaskID
+	last uint64
+}
+
+// sequence is the whole sequence of a task, for a handler that asks for more than its parents.
+func (e *Engine) sequence(ctx context.Context, partition int, id domain.TaskID) ([]domain.StepView, error) {
+	c := e.parts[partition]
+	t, err := await(ctx, c, func(reply func(*domain.Task, error)) error { return c.Look(id, reply) })
+	if err != nil {
+		return nil, err
+	}
+	if t == nil {
+		return nil, ErrTaskNotFound
+	}
+	views := make([]domain.StepView, len(t.Steps))
+	for i := range t.Steps {
+		view, result := executor.View(t, i)
+		if view.Result, err = e.payloads.load(ctx, result); err != nil {
+			return nil, err
+		}
+		views[i] = view
+	}
+	return views, nil
+}
+
+// annotate stores what the annotation hook of a task handler returned.
+func (e *Engine) annotate(id domain.TaskID, notes []domain.Annotation, round int) {
+	c := e.parts[e.partition(id)]
+	for _, n := range notes {
+		cmd := domain.AnnotateTask{Kind: n.Kind, Step: n.Step, Round: round, Value: n.Value}
+		if err := c.Do(id, cmd, domain.ByHandler, func(a subscribers.Answer) {
+			if a.Err != nil {
+				e.config.Logger.Warn("an annotation was not stored", "task", id, "error", a.Err)
+			}
+		}); err != nil {
+			e.config.Logger.Warn("an annotation was not stored", "task", id, "error", err)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package tasker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/subscribers"
+)
+
+// patience is how long a request waits for a partition to get an owner, and for the log to come back, when its context
+// gives no earlier end.
+const patience = 5 * time.Second
+
+// commander is a store that carries requests between processes.
+type commander interface {
+	ServeCommands(partition int, handle func(ctx context.Context, request []byte, reply func([]byte))) (stop func(), err error)
+	Request(ctx context.Context, partition int, request []byte) ([]byte, error)
+}
+
+// router is what engines and clients have in common: it brings every request to the owner of its partition, in this
+// process or in another, and waits while there is none.
+type router struct {
+	store       domain.Store
+	definitions *definitions
+	payloads    payloads
+	logger      *slog.Logger
+	// local answers a request in this process; nil in a client. subscribers.ErrNotOwner sends it elsewhere.
+	local func(ctx context.Context, partition int, r *request) (*response, error)
+}
+
+func newRouter(store domain.Store, logger *slog.Logger) router {
+	return router{store: store, definitions: newDefinitions(store.Definitions()), payloads: payloads{store}, logger: logger}
+}
+
+// call brings a request to the owner of the partition. It is sent again only while nothing can have come of it.
+func (r *router) call(ctx context.Context, partition int, req *request) (*response, error) {
+	deadline := time.Now().Add(patience)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		resp, err := r.once(ctx, partition, req)
+		again := errors.Is(err, subscribers.ErrNotOwner) || errors.Is(err, domain.ErrNoOwner)
+		if !again {
+			return resp, err
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("partition %02d: %w", partition, ErrNoOwner)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (r *router) once(ctx context.Context, partition int, req *request) (*response, error) {
+	if r.local != nil {
+		resp, err := r.local(ctx, partition, req)
+		if !errors.Is(err, subscribers.ErrNotOwner) {
+			return resp, err
+		}
+	}
+	remote, ok := r.store.(commander)
+	if !ok {
+		return nil, domain.ErrNoOwner
+	}
+	text, err := json.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := remote.Request(ctx, partition, text)
+	if err != nil {
+		if errors.Is(err, domain.ErrUnavailable) && req.Op != opTask && req.Op != opTasks && req.Op != opWait {
+			err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		}
+		return nil, err
+	}
+	var resp response
+	if err := json.Unmarshal(answer, &resp); err != nil {
+		return nil, fmt.Errorf("the answer of partition %02d's owner cannot be read: %w", partition, err)
+	}
+	return &resp, resp.Error.err()
+}
+
+func (r *router) partition(id domain.TaskID) int { return id.Partition(r.store.Data().Partitions) }

@@ -1,0 +1,372 @@
+package subscribers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tasker-go/tasker/domain"
+)
+
+// Defaults and limits of a coordinator.
+const (
+	DefaultLeaseTTL      = 10 * time.Second
+	DefaultQueue         = 4096     // submissions and commands that may wait
+	DefaultMaxHeld       = 50_000   // ready steps that may wait for slots before submissions are refused
+	DefaultMaxLive       = 1 << 20  // live tasks of a partition
+	DefaultSnapshotBytes = 64 << 20 // log bytes between two snapshots, at least
+	DefaultRetention     = 30 * 24 * time.Hour
+	DefaultIdempotency   = 24 * time.Hour
+
+	turnTime   = 2 * time.Millisecond // a turn ends after it
+	ackTimeout = time.Second          // no acknowledgement within it: the outcome is unknown
+)
+
+// Config is what a coordinator is made of.
+type Config struct {
+	Partition   int
+	Store       domain.Store
+	Holder      string                       // this process, for leases and partition.opened
+	Engine      string                       // version of the engine
+	NewReactors func() []Reactor             // a fresh set for every time that the partition is loaded
+	Subscribers []Subscriber                 // told after the commit
+	Abandoned   func(partition int)          // the lease is gone: contexts of handlers have to be cancelled; may be nil
+	Changed     func(partition int, p Phase) // told of every change; may be nil
+	Admit       func() error                 // refuses submissions, for instance when the store is nearly full; may be nil
+	Cursors     func() (uint64, bool)        // the sequence that the slowest durable subscriber has reached; may be nil
+	Clock       func() time.Time
+	Logger      *slog.Logger
+
+	LeaseTTL       time.Duration
+	Queue          int
+	MaxHeld        int
+	MaxLive        int
+	SnapshotBytes  int64
+	Retention      time.Duration
+	RetentionShare float64 // of the store's limit; over it the oldest commits go; default 0.8
+	Idempotency    time.Duration
+}
+
+func (c *Config) defaults() {
+	set := func(n *int, d int) {
+		if *n == 0 {
+			*n = d
+		}
+	}
+	span := func(n *time.Duration, d time.Duration) {
+		if *n == 0 {
+			*n = d
+		}
+	}
+	set(&c.Queue, DefaultQueue)
+	set(&c.MaxHeld, DefaultMaxHeld)
+	set(&c.MaxLive, DefaultMaxLive)
+	span(&c.LeaseTTL, DefaultLeaseTTL)
+	span(&c.Retention, DefaultRetention)
+	span(&c.Idempotency, DefaultIdempotency)
+	if c.SnapshotBytes == 0 {
+		c.SnapshotBytes = DefaultSnapshotBytes
+	}
+	if c.RetentionShare == 0 {
+		c.RetentionShare = 0.8
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Coordinator is the loop that owns one partition, whenever it can get it: it takes the lease, loads the state, says
+// that it writes now, and turns inputs into commits until it is stopped or finds another writer's commit where its own
+// should be. Its methods may be called from any goroutine; callers are answered from the coordinator's, so what they
+// hand in must not block.
+type Coordinator struct {
+	Config
+	log     domain.Log
+	wake    chan struct{}
+	holds   atomic.Bool // the executor may have free slots: ask the holders
+	reached atomic.Uint64
+
+	mu       sync.Mutex
+	phase    Phase
+	why      error // of phase Closed or Away
+	requests []input
+	reports  []input
+	acks     []ack
+	wanted   []chan error // snapshots asked for
+	stopping bool
+	gone     bool // NATS cannot be reached
+
+	held        atomic.Int64
+	live        atomic.Int64
+	definitions sync.Map // hash -> *domain.Definition: what has been adopted
+	metrics     metrics
+}
+
+// Phase says what a coordinator is doing.
+type Phase string
+
+// The phases.
+const (
+	Away    Phase = "away"    // another process owns the partition, or nobody
+	Loading Phase = "loading" // has the lease, reads snapshot and log
+	Owning  Phase = "owning"  // takes inputs
+	Closed  Phase = "closed"  // cannot be opened until an operator acts
+	Stopped Phase = "stopped"
+)
+
+// input is one thing to do on the coordinator's goroutine. refuse is called instead of do when it cannot be done.
+type input struct {
+	what   string
+	do     func(m *Machine, now domain.Instant)
+	refuse func(error)
+}
+
+// ack is an answer to an append.
+type ack struct {
+	commit   string
+	sequence uint64
+	err      error
+}
+
+// NewCoordinator makes the coordinator of one partition. Run starts it.
+func NewCoordinator(c Config) *Coordinator {
+	c.defaults()
+	return &Coordinator{Config: c, log: c.Store.Log(c.Partition), wake: make(chan struct{}, 1), phase: Away}
+}
+
+// Submit hands in a task. The answer comes when its first commit is stored; an error here means that nothing was
+// stored: ErrNotRunning, ErrNotOwner, ErrOverloaded, ErrStoreFull, domain.ErrUnavailable.
+func (c *Coordinator) Submit(def *domain.Definition, cmd domain.CreateTask, reply func(Answer)) error {
+	if err := c.Admits(); err != nil {
+		return err
+	}
+	return c.request(input{
+		what: "submission of " + def.FullName(),
+		do: func(m *Machine, now domain.Instant) {
+			m.Submit(def, cmd, now, reply)
+			c.definitions.LoadOrStore(def.Hash(), def)
+		},
+		refuse: func(err error) { reply(Answer{Task: cmd.ID, Err: err}) },
+	})
+}
+
+// Admits reports why a submission would be refused now, so that a caller can save the work of making one.
+func (c *Coordinator) Admits() error {
+	if c.Admit != nil {
+		if err := c.Admit(); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	full := len(c.requests) >= c.Queue
+	c.mu.Unlock()
+	if full || int(c.held.Load()) > c.MaxHeld || int(c.live.Load()) > c.MaxLive {
+		c.metrics.refused.Add(1)
+		return ErrOverloaded
+	}
+	return nil
+}
+
+// Do hands in an operator's verb; errors as Submit's.
+func (c *Coordinator) Do(id domain.TaskID, cmd domain.Command, by domain.Actor, reply func(Answer)) error {
+	return c.request(input{
+		what: "command for task " + id.String(),
+		do: func(m *Machine, now domain.Instant) {
+			m.Do(id, cmd, by, now, func(a Answer) {
+				if errors.Is(a.Err, errEnded) {
+					go c.refuseEnded(a, cmd, reply)
+					return
+				}
+				reply(a)
+			})
+		},
+		refuse: func(err error) { reply(Answer{Task: id, Err: err}) },
+	})
+}
+
+// Look asks for the state of a task that is in memory: live, failed, or ended a moment ago. nil when it is not.
+func (c *Coordinator) Look(id domain.TaskID, reply func(*domain.Task, error)) error {
+	return c.request(input{
+		what:   "query of task " + id.String(),
+		do:     func(m *Machine, _ domain.Instant) { m.Look(id, reply) },
+		refuse: func(err error) { reply(nil, err) },
+	})
+}
+
+// Await asks for the end of the task's run; see Machine.Await.
+func (c *Coordinator) Await(id domain.TaskID, reply func(Outcome, error)) error {
+	return c.request(input{
+		what:   "wait for task " + id.String(),
+		do:     func(m *Machine, _ domain.Instant) { m.Await(id, reply) },
+		refuse: func(err error) { reply(Outcome{Task: id}, err) },
+	})
+}
+
+// Inspect runs f on the coordinator's goroutine, with the state as it is, ahead of the log perhaps. It must be quick.
+func (c *Coordinator) Inspect(f func(m *Machine), refuse func(error)) error {
+	return c.request(input{what: "query", do: func(m *Machine, _ domain.Instant) { f(m) }, refuse: refuse})
+}
+
+// Report hands in what a handler reported. It is never refused: a report about an execution that is not the current
+// one is dropped and counted. The queue is bounded by the slots.
+func (c *Coordinator) Report(id domain.TaskID, cmd domain.Command) {
+	c.mu.Lock()
+	c.reports = append(c.reports, input{
+		what:   "report of task " + id.String(),
+		do:     func(m *Machine, now domain.Instant) { m.Report(id, cmd, now) },
+		refuse: func(error) {},
+	})
+	c.mu.Unlock()
+	c.poke()
+}
+
+// Resume says that slots may be free.
+func (c *Coordinator) Resume() {
+	c.holds.Store(true)
+	c.poke()
+}
+
+func (c *Coordinator) request(in input) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.phase == Stopped || c.stopping:
+		return ErrNotRunning
+	case c.phase == Closed:
+		return c.why
+	case c.phase != Owning:
+		return ErrNotOwner
+	case c.gone:
+		return domain.ErrUnavailable
+	case len(c.requests) >= c.Queue:
+		c.metrics.refused.Add(1)
+		return ErrOverloaded
+	}
+	c.requests = append(c.requests, in)
+	if len(c.requests) == 1 {
+		c.poke()
+	}
+	return nil
+}
+
+func (c *Coordinator) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Phase returns what the coordinator is doing, and why when it does not own the partition.
+func (c *Coordinator) Phase() (Phase, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.phase, c.why
+}
+
+func (c *Coordinator) setPhase(p Phase, why error) {
+	c.mu.Lock()
+	changed := c.phase != p
+	c.phase, c.why = p, why
+	if p != Owning {
+		c.gone = false
+	}
+	c.mu.Unlock()
+	if changed && c.Changed != nil {
+		c.Changed(c.Partition, p)
+	}
+}
+
+func (c *Coordinator) setGone(gone bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = gone
+}
+
+// Gone reports that the log cannot be reached now.
+func (c *Coordinator) Gone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
+}
+
+// Reached is the sequence of the last message that the coordinator knows to be stored.
+func (c *Coordinator) Reached() uint64 { return c.reached.Load() }
+
+// Run owns the partition whenever it can, until ctx ends. It then refuses new inputs, appends what is still open, and
+// gives the lease back. Handlers are drained before, by whoever cancels ctx. The error is nil after a regular stop.
+func (c *Coordinator) Run(ctx context.Context) error {
+	defer func() {
+		c.setPhase(Stopped, ErrNotRunning)
+		c.refuseQueued(ErrNotRunning)
+	}()
+	for ctx.Err() == nil {
+		lease, err := c.acquire(ctx)
+		if err != nil {
+			return nil //nolint:nilerr // only the end of ctx ends acquire
+		}
+		err = c.own(ctx, lease)
+		c.release(lease)
+		c.refuseQueued(ErrNotOwner)
+		if ctx.Err() != nil {
+			return nil
+		}
+		c.rest(ctx, err)
+	}
+	return nil
+}
+
+// rest waits before the partition is tried again; how long depends on what went wrong.
+func (c *Coordinator) rest(ctx context.Context, err error) {
+	pause := 100 * time.Millisecond
+	var unreadable *UnreadableError
+	var missing *domain.StreamMissingError
+	var gap *GapError
+	switch {
+	case errors.As(err, &unreadable), errors.As(err, &missing), errors.As(err, &gap):
+		c.setPhase(Closed, err)
+		c.Logger.Error("partition is closed", "partition", c.Partition, "error", err)
+		pause = 30 * time.Second
+	case errors.Is(err, errLeaseLost):
+		c.setPhase(Away, err)
+		c.Logger.Warn("the lease of the partition was lost", "partition", c.Partition)
+	case err != nil:
+		c.setPhase(Away, err)
+		c.Logger.Error("partition was given up", "partition", c.Partition, "error", err)
+		pause = time.Second
+	}
+	c.pause(ctx, pause)
+}
+
+// pause waits; Reopen ends it early.
+func (c *Coordinator) pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			return
+		case <-c.wake:
+			if p, _ := c.Phase(); p != Closed {
+				return
+			}
+		}
+	}
+}
+
+func (c *Coordinator) refuseQueued(err error) {
+	c.mu.Lock()
+	queued := append(c.requests, c.reports...)
+	c.requests, c.reports, c.acks = nil, nil, nil
+	c.mu.Unlock()
+	for _, in := range queued {
+		in.refuse(err)
+	}
+}

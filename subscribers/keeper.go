@@ -1,0 +1,274 @@
+package subscribers
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/projections"
+)
+
+// keeper takes the partition's snapshots and trims its log (DESIGN 6), in the background of an ownership.
+type keeper struct {
+	o        *ownership
+	taken    uint64 // sequence of the newest snapshot
+	at       int64  // metrics bytes when it was taken
+	size     int64  // of the newest snapshot
+	frozen   *projections.Frozen
+	result   chan keeping
+	swept    time.Time
+	requests []chan error // prune commands that wait for the next snapshot
+	cancel   context.CancelFunc
+}
+
+// keeping is what a round of keeping came to.
+type keeping struct {
+	info domain.SnapshotInfo
+	err  error
+}
+
+func (k *keeper) init(o *ownership) {
+	k.o, k.taken, k.result = o, o.m.state.Sequence, make(chan keeping, 1)
+	k.at = o.metrics.bytes.Load()
+	k.swept = o.Clock()
+}
+
+func (k *keeper) patience() time.Duration { return time.Minute }
+
+// look starts a snapshot when enough has been appended since the last, and finishes the one that is under way.
+func (k *keeper) look(ctx context.Context) {
+	select {
+	case r := <-k.result:
+		k.finished(r)
+	default:
+	}
+	if k.frozen != nil || ctx.Err() != nil {
+		return
+	}
+	grown := k.o.metrics.bytes.Load() - k.at
+	k.o.mu.Lock()
+	k.requests = append(k.requests, k.o.wanted...)
+	k.o.wanted = nil
+	k.o.mu.Unlock()
+	if grown > max(k.o.SnapshotBytes, 2*k.size) || len(k.requests) > 0 {
+		k.begin(context.WithoutCancel(ctx))
+	}
+	if now := k.o.Clock(); now.Sub(k.swept) > time.Minute {
+		k.swept = now
+		k.o.m.state.Ended.Expire(domain.InstantOf(now.Add(-k.o.Idempotency)))
+	}
+}
+
+// begin freezes the state as of the newest message that was sent, when nothing is open on top of it; it is written
+// when that message is stored.
+func (k *keeper) begin(ctx context.Context) {
+	m := k.o.m
+	if !m.open.empty() {
+		return // the next turn, when it has been sent
+	}
+	sequence, commit, at := m.newestSent()
+	frozen, err := m.state.Freeze(sequence, commit, at)
+	if err != nil {
+		k.o.Logger.Warn("no snapshot", "partition", k.o.Partition, "reason", err)
+		k.at = k.o.metrics.bytes.Load()
+		k.answer(err)
+		return
+	}
+	k.frozen, k.at = frozen, k.o.metrics.bytes.Load()
+	ctx, k.cancel = context.WithTimeout(ctx, 10*time.Minute)
+	m.after(sequence, func(err error) {
+		if err != nil {
+			k.result <- keeping{err: err}
+			return
+		}
+		go k.write(ctx, frozen, domain.SnapshotInfo{
+			Partition: k.o.Partition, Sequence: sequence, CommitID: commit, Format: projections.SnapshotFormat,
+		})
+	})
+}
+
+func (k *keeper) write(ctx context.Context, frozen *projections.Frozen, info domain.SnapshotInfo) {
+	r, w := io.Pipe()
+	go func() {
+		_, err := frozen.WriteTo(w)
+		w.CloseWithError(err)
+	}()
+	stored, err := k.o.Store.Snapshots().Put(ctx, info, r)
+	r.CloseWithError(err)
+	if err == nil {
+		err = k.o.trim(ctx, frozen.LowestReference())
+	}
+	k.result <- keeping{stored, err}
+	k.o.poke()
+}
+
+func (k *keeper) finished(r keeping) {
+	k.o.m.state.Thaw(k.frozen)
+	k.frozen = nil
+	k.cancel()
+	if r.err != nil {
+		k.o.Logger.Error("keeping the partition failed", "partition", k.o.Partition, "error", r.err)
+	} else {
+		k.taken, k.size = r.info.Sequence, r.info.Size
+		k.o.Logger.Debug("snapshot", "partition", k.o.Partition, "sequence", r.info.Sequence, "bytes", r.info.Size)
+	}
+	k.answer(r.err)
+}
+
+// answer tells those who asked for a snapshot.
+func (k *keeper) answer(err error) {
+	for _, done := range k.requests {
+		done <- err
+	}
+	k.requests = nil
+}
+
+// finish takes a last snapshot before a regular stop, when there is much to read again otherwise.
+func (k *keeper) finish() error {
+	if k.frozen == nil && k.o.metrics.bytes.Load()-k.at > k.o.SnapshotBytes/16 {
+		k.begin(context.Background())
+	}
+	if k.frozen != nil {
+		k.finished(<-k.result)
+	}
+	return nil
+}
+
+// end waits for a snapshot that is under way, so that it cannot outlive the ownership.
+func (k *keeper) end() {
+	k.answer(ErrNotOwner)
+	if k.frozen == nil {
+		return
+	}
+	k.cancel()
+	select {
+	case <-k.result:
+	case <-time.After(5 * time.Second):
+	}
+}
+
+// snapshotNow asks for a snapshot of the state as it is, and waits for it.
+func (c *Coordinator) snapshotNow(ctx context.Context) error {
+	done := make(chan error, 1)
+	c.mu.Lock()
+	if c.phase != Owning {
+		c.mu.Unlock()
+		return ErrNotOwner
+	}
+	c.wanted = append(c.wanted, done)
+	c.mu.Unlock()
+	c.poke()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// newestSent is the last message that has been handed to the log, stored or under way.
+func (m *Machine) newestSent() (uint64, string, domain.Instant) {
+	if b := m.inflight; b != nil {
+		last := b.parts[len(b.parts)-1]
+		if last.id == "" {
+			last.id = m.commitID()
+		}
+		return last.base, last.id, max(m.state.At, b.at)
+	}
+	return m.stored, m.state.CommitID, m.state.At
+}
+
+// trim deletes the snapshots before the newest two, and the commits that retention gives up: only below the older of
+// the two, never above what a durable subscriber has yet to read, nor above a payload that a live task refers to.
+func (c *Coordinator) trim(ctx context.Context, lowest uint64) error {
+	infos, err := c.Store.Snapshots().List(ctx, c.Partition)
+	if err != nil || len(infos) < 2 {
+		return err
+	}
+	for _, old := range infos[2:] {
+		if err := c.Store.Snapshots().Delete(ctx, old); err != nil {
+			return err
+		}
+	}
+	limit := infos[1].Sequence
+	if lowest != 0 {
+		limit = min(limit, lowest)
+	}
+	if c.Cursors != nil {
+		if cursor, ok := c.Cursors(); ok {
+			limit = min(limit, cursor)
+		}
+	}
+	before, err := c.retained(ctx, limit)
+	if err != nil || before == 0 {
+		return err
+	}
+	c.Logger.Info("trimming the log", "partition", c.Partition, "before", before)
+	return c.log.Trim(ctx, before)
+}
+
+// retained is the sequence before which retention gives everything up; 0 = nothing.
+func (c *Coordinator) retained(ctx context.Context, limit uint64) (uint64, error) {
+	bounds, err := c.log.Bounds(ctx)
+	if err != nil {
+		return 0, err
+	}
+	before, err := c.log.SequenceAt(ctx, c.Clock().Add(-c.Retention))
+	if err != nil {
+		return 0, err
+	}
+	usage, err := c.Store.Usage(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if usage > c.RetentionShare && bounds.Last > bounds.First {
+		// By bytes: as large a share of the log as the store is too full, spread evenly.
+		share := (usage - c.RetentionShare) / usage
+		before = max(before, bounds.First+uint64(float64(bounds.Last-bounds.First)*share)+1)
+	}
+	if before = min(before, limit); before <= bounds.First {
+		return 0, nil
+	}
+	return before, nil
+}
+
+// Prune takes two snapshots and gives up what is older than age, whatever the retention says. dry only counts. It
+// returns how many commits go, and from which sequence on they stay.
+func (c *Coordinator) Prune(ctx context.Context, age time.Duration, dry bool) (uint64, uint64, error) {
+	bounds, err := c.log.Bounds(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	before, err := c.log.SequenceAt(ctx, c.Clock().Add(-age))
+	if err != nil {
+		return 0, 0, err
+	}
+	before = min(before, bounds.Last+1)
+	if c.Cursors != nil {
+		if cursor, ok := c.Cursors(); ok {
+			before = min(before, cursor)
+		}
+	}
+	if before <= bounds.First || dry {
+		return max(before, bounds.First) - bounds.First, max(before, bounds.First), nil
+	}
+	for range 2 {
+		if err := c.snapshotNow(ctx); err != nil {
+			return 0, 0, err
+		}
+	}
+	infos, err := c.Store.Snapshots().List(ctx, c.Partition)
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(infos) == 0 {
+		return 0, 0, fmt.Errorf("partition %02d has no snapshot: nothing was pruned", c.Partition)
+	}
+	before = min(before, infos[min(1, len(infos)-1)].Sequence)
+	if before <= bounds.First {
+		return 0, bounds.First, nil
+	}
+	return before - bounds.First, before, c.log.Trim(ctx, before)
+}

@@ -1,0 +1,307 @@
+package subscribers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tasker-go/tasker/domain"
+)
+
+// errStepDown: another writer's commit stands where ours should be, or the machine's memory cannot be trusted any
+// more. The partition is loaded again if the lease is still held.
+var errStepDown = errors.New("stepped down")
+
+// ownership is one time of owning the partition, from loading to stepping down.
+type ownership struct {
+	*Coordinator
+	lease     *held
+	renewed   time.Time
+	abandoned bool
+	m         *Machine
+	fate      fate
+	keeper    keeper
+	held      []ack // answers that came while the lease was too old to act on
+}
+
+// own loads the partition and serves it, again and again, as long as the lease is held.
+func (c *Coordinator) own(ctx context.Context, lease *held) error {
+	renewed := <-lease.renewed
+	for reloads := 0; ; reloads++ {
+		c.setPhase(Loading, nil)
+		began := c.Clock()
+		state, err := c.load(ctx)
+		if err != nil {
+			return err
+		}
+		o := &ownership{Coordinator: c, lease: lease, renewed: renewed}
+		o.m = NewMachine(MachineConfig{
+			State: state, Writer: writerID(), Reactors: c.NewReactors(), Subscribers: c.Subscribers,
+			Unclear: func(t *domain.Task) {
+				c.Logger.Error("the state of a task is unclear; please report this", "task", t.ID, "context", t.ExecutionContext())
+			},
+		})
+		o.keeper.init(o)
+		c.reached.Store(state.Sequence)
+		c.Logger.Debug("partition loaded", "partition", c.Partition, "sequence", state.Sequence,
+			"live", state.LiveCount(), "failed", state.FailedCount(), "took", c.Clock().Sub(began))
+		err = o.open(ctx)
+		if err == nil {
+			err = o.serve(ctx)
+		}
+		o.end(err)
+		renewed = o.renewed
+		if !errors.Is(err, errStepDown) {
+			return err
+		}
+		c.setPhase(Loading, err)
+		if reloads > 0 {
+			c.pause(ctx, min(time.Duration(reloads)*100*time.Millisecond, 5*time.Second))
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// writerID is short, because every commit carries it, and random enough never to meet itself.
+func writerID() string {
+	id := uuid.New()
+	return fmt.Sprintf("%x", id[:4])
+}
+
+// open appends partition.opened. Until it is stored the owner answers nobody and takes no input.
+func (o *ownership) open(ctx context.Context) error {
+	if err := o.protect(input{what: "the state of the partition", do: func(m *Machine, now domain.Instant) {
+		m.Open(o.Engine, 1, now)
+	}, refuse: func(error) {}}); err != nil {
+		return err
+	}
+	for o.m.stored == o.m.state.Sequence && (o.m.inflight != nil || !o.m.open.empty()) {
+		if err := o.send(); err != nil {
+			return err
+		}
+		if o.m.inflight == nil {
+			break
+		}
+		if err := o.wait(ctx, 0); err != nil {
+			return err
+		}
+		if err := o.takeAcks(); err != nil {
+			return err
+		}
+	}
+	o.setPhase(Owning, nil)
+	return nil
+}
+
+// serve is the loop (DESIGN 5). It ends with nil when ctx has ended and nothing is under way, else with the reason for
+// stepping down.
+func (o *ownership) serve(ctx context.Context) error {
+	for {
+		if err := o.takeAcks(); err != nil {
+			return err
+		}
+		if err := o.turn(); err != nil {
+			return err
+		}
+		if err := o.send(); err != nil {
+			return err
+		}
+		o.keeper.look(ctx)
+		if ctx.Err() != nil && o.quiet() {
+			return o.keeper.finish()
+		}
+		if err := o.wait(ctx, o.m.NextWake()); err != nil {
+			return err
+		}
+	}
+}
+
+// turn takes what waits: reports first, because they free slots and are never refused.
+func (o *ownership) turn() error {
+	if o.m.Full() {
+		return nil
+	}
+	o.mu.Lock()
+	reports, requests := o.reports, o.requests
+	o.reports, o.requests = nil, nil
+	o.mu.Unlock()
+	began := time.Now()
+	late := func(i int) bool { return i&31 == 31 && time.Since(began) > turnTime || o.m.Full() }
+	for i, in := range reports {
+		if late(i) {
+			o.giveBack(reports[i:], requests)
+			return nil
+		}
+		if err := o.protect(in); err != nil {
+			o.giveBack(reports[i+1:], requests)
+			return err
+		}
+	}
+	if err := o.due(); err != nil {
+		o.giveBack(nil, requests)
+		return err
+	}
+	for i, in := range requests {
+		if late(i) {
+			o.giveBack(nil, requests[i:])
+			return nil
+		}
+		if err := o.protect(in); err != nil {
+			o.giveBack(nil, requests[i+1:])
+			return err
+		}
+	}
+	return nil
+}
+
+// due lets timers and holders go on.
+func (o *ownership) due() error {
+	if w := o.m.NextWake(); w != 0 && w <= o.now() {
+		err := o.protect(input{what: "a timer", do: func(m *Machine, now domain.Instant) { m.Tick(now) }, refuse: func(error) {}})
+		if err != nil {
+			return err
+		}
+	}
+	if o.holds.Swap(false) {
+		err := o.protect(input{what: "a free slot", do: func(m *Machine, now domain.Instant) { m.Resume(now) }, refuse: func(error) {}})
+		if err != nil {
+			return err
+		}
+	}
+	o.Coordinator.held.Store(int64(o.m.Held()))
+	o.live.Store(int64(o.m.state.LiveCount()))
+	return nil
+}
+
+// giveBack puts what the turn did not come to before what has arrived since.
+func (o *ownership) giveBack(reports, requests []input) {
+	o.mu.Lock()
+	o.reports = append(reports[:len(reports):len(reports)], o.reports...)
+	o.requests = append(requests[:len(requests):len(requests)], o.requests...)
+	o.mu.Unlock()
+	o.poke()
+}
+
+// protect runs one input. A panic drops the partition's memory and refuses the input as poison.
+func (o *ownership) protect(in input) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			poison := &PoisonError{Input: in.what, Panic: p}
+			o.Logger.Error(poison.Error(), "partition", o.Partition, "stack", string(debug.Stack()))
+			in.refuse(poison)
+			err = fmt.Errorf("%w: %w", errStepDown, poison)
+		}
+	}()
+	in.do(o.m, o.now())
+	return nil
+}
+
+// now is the engine's one clock: the wall's, but never before the partition's last commit.
+func (o *ownership) now() domain.Instant {
+	return max(domain.InstantOf(o.Clock()), o.m.state.At, o.m.open.at)
+}
+
+// send appends the next message when none is under way.
+func (o *ownership) send() error {
+	a, ok := o.m.Next()
+	if !ok {
+		return nil
+	}
+	o.metrics.sent(o.m)
+	o.fate.begin(a.CommitID, time.Now())
+	o.append(a)
+	return nil
+}
+
+func (o *ownership) append(a Append) {
+	c, id := o.Coordinator, a.CommitID
+	c.log.Append(a.Last, id, a.Data, func(sequence uint64, err error) {
+		c.mu.Lock()
+		c.acks = append(c.acks, ack{id, sequence, err})
+		c.mu.Unlock()
+		c.poke()
+	})
+}
+
+// wait sleeps until there is something to do.
+func (o *ownership) wait(ctx context.Context, wake domain.Instant) error {
+	o.mu.Lock()
+	busy := len(o.acks) > 0 || !o.m.Full() && (len(o.reports) > 0 || len(o.requests) > 0)
+	o.mu.Unlock()
+	if !busy {
+		timer := time.NewTimer(o.patience(wake))
+		done := ctx.Done()
+		if ctx.Err() != nil {
+			done = nil
+		}
+		select {
+		case <-o.wake:
+		case <-timer.C:
+		case <-done:
+		}
+		timer.Stop()
+	}
+	return o.checkLease()
+}
+
+// patience is how long the loop may sleep.
+func (o *ownership) patience(wake domain.Instant) time.Duration {
+	d := o.lease.ttl / 3
+	if wake != 0 {
+		d = min(d, max(wake.Sub(domain.InstantOf(o.Clock())), 0))
+	}
+	if o.m.inflight != nil {
+		d = min(d, o.fate.patience())
+	}
+	return min(d, o.keeper.patience())
+}
+
+// checkLease notes renewals, and acts on their absence.
+func (o *ownership) checkLease() error {
+	select {
+	case o.renewed = <-o.lease.renewed:
+		if o.abandoned {
+			o.abandoned = false
+			o.poke()
+		}
+	case err := <-o.lease.lost:
+		return err
+	default:
+	}
+	if !o.abandoned && o.Clock().Sub(o.renewed) > o.lease.ttl {
+		o.abandoned = true
+		if o.Abandoned != nil {
+			o.Abandoned(o.Partition)
+		}
+	}
+	return nil
+}
+
+// mayAct reports whether effects may be released: only with a lease that is fresh enough.
+func (o *ownership) mayAct() bool { return o.Clock().Sub(o.renewed) < o.lease.ttl*2/3 }
+
+func (o *ownership) quiet() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stopping = true
+	return o.m.inflight == nil && o.m.open.empty() && len(o.reports) == 0 && len(o.requests) == 0
+}
+
+// end is called once, when the ownership is over.
+func (o *ownership) end(err error) {
+	o.keeper.end()
+	unsent, underway := ErrNotOwner, ErrOutcomeUnknown
+	if o.fate.lost {
+		underway = ErrNotOwner // another writer's commit proves that ours is not stored
+	}
+	o.m.Withdraw(unsent, underway)
+	if errors.Is(err, errLeaseLost) && o.Abandoned != nil {
+		o.Abandoned(o.Partition)
+	}
+}

@@ -1,0 +1,184 @@
+package tasker
+
+import (
+	"context"
+	"encoding/json"
+	"sort"
+	"time"
+
+	"github.com/tasker-go/tasker/domain"
+)
+
+// Task is the state of a task as it stands in the log.
+type Task struct {
+	ID           TaskID                  `json:"id"`
+	Namespace    string                  `json:"namespace"`
+	Name         string                  `json:"name"`
+	Version      string                  `json:"version"`
+	State        domain.State            `json:"state"`
+	Paused       bool                    `json:"paused,omitempty"`
+	Round        int                     `json:"round"`
+	Context      json.RawMessage         `json:"context,omitempty"`
+	Result       json.RawMessage         `json:"result,omitempty"`
+	Initiator    string                  `json:"initiator,omitempty"`
+	SourceSystem string                  `json:"source_system,omitempty"`
+	Reason       string                  `json:"reason,omitempty"`
+	Tags         []string                `json:"tags,omitempty"`
+	Correlation  string                  `json:"correlation,omitempty"`
+	CreatedAt    time.Time               `json:"created_at"`
+	StartedAt    time.Time               `json:"started_at,omitzero"`
+	EndedAt      time.Time               `json:"ended_at,omitzero"` // of the end, or of the failure
+	Deadline     time.Time               `json:"deadline,omitzero"`
+	Waiting      domain.WaitReason       `json:"waiting,omitempty"`
+	WaitingUntil time.Time               `json:"waiting_until,omitzero"`
+	Failed       domain.FailReason       `json:"failed,omitempty"`
+	Execution    domain.ExecutionContext `json:"execution"`
+	Steps        []Step                  `json:"steps,omitempty"`
+	Position     Position                `json:"position"` // of its newest commit
+}
+
+// Step is the state of one step.
+type Step struct {
+	Name       string            `json:"name"`
+	Handler    string            `json:"handler"`
+	DependsOn  []string          `json:"depends_on,omitempty"`
+	State      domain.State      `json:"state"`
+	Skipped    bool              `json:"skipped,omitempty"`
+	Ready      bool              `json:"ready,omitempty"`
+	Attempt    int               `json:"attempt"`
+	Executions int               `json:"executions"`
+	Round      int               `json:"round"`
+	RetryLimit int               `json:"retry_limit"`
+	StartedAt  time.Time         `json:"started_at,omitzero"`
+	EndedAt    time.Time         `json:"ended_at,omitzero"`
+	RetryAt    time.Time         `json:"retry_at,omitzero"`
+	Error      *domain.StepError `json:"error,omitempty"`
+	Result     json.RawMessage   `json:"result,omitempty"`
+}
+
+// Filter chooses tasks.
+type Filter struct {
+	States    []domain.State `json:"states,omitempty"`
+	Name      string         `json:"name,omitempty"`
+	Namespace string         `json:"namespace,omitempty"`
+	Limit     int            `json:"limit,omitempty"` // default 100
+}
+
+func (f *Filter) takes(t *domain.Task) bool {
+	if f == nil {
+		return true
+	}
+	ok := len(f.States) == 0
+	for _, s := range f.States {
+		ok = ok || s == t.State
+	}
+	d := t.Definition
+	return ok && (f.Name == "" || f.Name == d.Name) && (f.Namespace == "" || f.Namespace == d.Namespace)
+}
+
+func (f *Filter) limit() int {
+	if f == nil || f.Limit <= 0 {
+		return 100
+	}
+	return f.Limit
+}
+
+// Task returns the state of a task as it is stored: from the owner's memory while it is live or failed, from the log
+// after its end. ErrTaskNotFound.
+func (r *router) Task(ctx context.Context, id TaskID) (*Task, error) {
+	resp, err := r.call(ctx, r.partition(id), &request{Op: opTask, Task: id})
+	if err != nil {
+		return nil, err
+	}
+	return resp.Task, nil
+}
+
+// Tasks lists tasks, newest first, without contexts and steps: live and failed ones, and those that ended last.
+func (r *router) Tasks(ctx context.Context, f Filter) ([]Task, error) {
+	var all []Task
+	for p := range r.store.Data().Partitions {
+		resp, err := r.call(ctx, p, &request{Op: opTasks, Filter: &f})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, resp.Tasks...)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].CreatedAt.After(all[j].CreatedAt) })
+	return all[:min(len(all), f.limit())], nil
+}
+
+// summary is the task without what has to be read.
+func summary(t *domain.Task, partition int) Task {
+	d := t.Definition
+	return Task{
+		ID: t.ID, Namespace: d.Namespace, Name: d.Name, Version: d.Version, State: t.State, Paused: t.Paused, Round: t.Round,
+		Initiator: t.Initiator, SourceSystem: t.SourceSystem, Reason: t.Reason, Tags: t.Tags, Correlation: t.Correlation,
+		CreatedAt: t.CreatedAt.Time(), StartedAt: t.StartedAt.Time(), EndedAt: t.EndedAt.Time(), Deadline: t.Deadline.Time(),
+		Waiting: t.Waiting.Reason, WaitingUntil: t.Waiting.Until.Time(), Failed: t.Failed,
+		Execution: t.ExecutionContext(), Position: Position{Partition: partition, Sequence: t.Last},
+	}
+}
+
+// view is the whole task.
+func (r *router) view(ctx context.Context, t *domain.Task) (*Task, error) {
+	v := summary(t, r.partition(t.ID))
+	var err error
+	if v.Context, err = r.payloads.load(ctx, t.Context); err != nil {
+		return nil, err
+	}
+	v.Steps = make([]Step, len(t.Steps))
+	for i := range t.Steps {
+		if v.Steps[i], err = r.step(ctx, t, i); err != nil {
+			return nil, err
+		}
+	}
+	if t.State == domain.Complete {
+		if v.Result, err = r.result(ctx, t.Result, t.ResultFrom, t); err != nil {
+			return nil, err
+		}
+	}
+	return &v, nil
+}
+
+func (r *router) step(ctx context.Context, t *domain.Task, i int) (Step, error) {
+	s, tpl := &t.Steps[i], t.Template(i)
+	result, err := r.payloads.load(ctx, s.Result)
+	if err != nil {
+		return Step{}, err
+	}
+	v := Step{
+		Name: tpl.Name, Handler: tpl.Handler, DependsOn: tpl.DependsOn, State: s.State, Skipped: s.Skipped, Ready: t.Ready(i),
+		Attempt: int(s.Attempt), Executions: int(s.Executions), Round: int(s.Round), RetryLimit: t.RetryLimit(i),
+		StartedAt: s.StartedAt.Time(), EndedAt: s.EndedAt.Time(), Error: s.LastError(), Result: result,
+	}
+	if s.State == domain.Error {
+		v.RetryAt = s.WakeAt.Time()
+	}
+	return v, nil
+}
+
+// result puts a task's result together when it was too large to be repeated in task.completed.
+func (r *router) result(ctx context.Context, stored domain.Payload, from []string, t *domain.Task) (json.RawMessage, error) {
+	if len(from) == 0 {
+		return r.payloads.load(ctx, stored)
+	}
+	results := make(map[string]json.RawMessage, len(from))
+	for _, name := range from {
+		i := t.Definition.Graph().Index(name)
+		if i < 0 {
+			continue
+		}
+		text, err := r.payloads.load(ctx, t.Steps[i].Result)
+		if err != nil {
+			return nil, err
+		}
+		if t.Definition.Output == name {
+			return text, nil
+		}
+		if text == nil {
+			text = json.RawMessage("null")
+		}
+		results[name] = text
+	}
+	return json.Marshal(results)
+}
