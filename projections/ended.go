@@ -146,15 +146,18 @@ func (e *Ended) Expire(before domain.Instant) int {
 		}
 		slots += old.slots
 		stay := old.since(limit)
-		if stay == old.count {
-			continue
+		switch forgotten += old.count - stay; {
+		case stay == old.count:
+		case stay == 0:
+			*shard = nil
+			old.release()
+		case stay < old.slots/2:
+			*shard = old.rebuild(stay*3/2, e.hash, limit)
+			old.release()
+		default:
+			*shard = old.own()
+			(*shard).forget(limit, e.hash)
 		}
-		*shard = nil
-		if stay > 0 {
-			*shard = old.rebuild(old.shrunk(stay), e.hash, limit)
-		}
-		forgotten += old.count - stay
-		old.release()
 	}
 	e.keyed -= forgotten
 	return forgotten

@@ -117,19 +117,9 @@ func (t *endedTable) grown() int {
 	return t.slots + t.slots/4
 }
 
-// shrunk is the size for the n entries that stay.
-func (t *endedTable) shrunk(n int) int {
-	if 2*n > t.slots {
-		return t.slots
-	}
-	return max(n*3/2, minEndedSlots)
-}
-
 // find returns the place of the id, or the free one where it belongs.
 func (t *endedTable) find(hash uint64, id domain.TaskID) (int, bool) {
-	place, _ := bits.Mul64(hash, uint64(t.slots)) // #nosec G115 -- not negative
-	i := int(place)                               // #nosec G115 -- below slots
-	for {
+	for i := t.home(hash); ; {
 		at := domain.TaskID(t.mem[i*endedEntrySize : i*endedEntrySize+len(id)])
 		if at == id || at.IsZero() {
 			runtime.KeepAlive(t)
@@ -139,6 +129,12 @@ func (t *endedTable) find(hash uint64, id domain.TaskID) (int, bool) {
 			i = 0
 		}
 	}
+}
+
+// home is the place where the search for an id begins.
+func (t *endedTable) home(hash uint64) int {
+	place, _ := bits.Mul64(hash, uint64(t.slots)) // #nosec G115 -- not negative
+	return int(place)                             // #nosec G115 -- below slots
 }
 
 // put writes the entry and reports whether its id is new. The table must not be full.
@@ -152,15 +148,13 @@ func (t *endedTable) put(hash uint64, entry endedEntry) bool {
 	return !found
 }
 
-// since counts the entries that did not end before then.
+// since counts the entries that did not end before then. The others are to be removed now.
 func (t *endedTable) since(limit uint32) int {
 	n, oldest := 0, ^uint32(0)
 	for i := range t.slots {
-		if entry := t.read(i); !entry.id.IsZero() {
+		if entry := t.read(i); !entry.id.IsZero() && entry.at >= limit {
 			oldest = min(oldest, entry.at)
-			if entry.at >= limit {
-				n++
-			}
+			n++
 		}
 	}
 	t.oldest = oldest
@@ -169,11 +163,41 @@ func (t *endedTable) since(limit uint32) int {
 
 // rebuild returns a table with the entries that did not end before then.
 func (t *endedTable) rebuild(slots int, hash func(domain.TaskID) uint64, limit uint32) *endedTable {
-	c := newEndedTable(slots)
+	c := newEndedTable(max(slots, minEndedSlots))
 	for i := range t.slots {
 		if entry := t.read(i); !entry.id.IsZero() && entry.at >= limit {
 			c.put(hash(entry.id), entry)
 		}
 	}
 	return c
+}
+
+// forget removes the entries that ended before then, in place.
+func (t *endedTable) forget(limit uint32, hash func(domain.TaskID) uint64) {
+	for i := range t.slots {
+		for entry := t.read(i); !entry.id.IsZero() && entry.at < limit; entry = t.read(i) {
+			t.remove(i, hash)
+		}
+	}
+}
+
+// remove frees the place, and fills it from behind, so that no search ends too early.
+func (t *endedTable) remove(i int, hash func(domain.TaskID) uint64) {
+	t.count--
+	for j := i; ; {
+		if j++; j == t.slots {
+			j = 0
+		}
+		entry := t.read(j)
+		if entry.id.IsZero() {
+			t.write(i, endedEntry{})
+			return
+		}
+		// It may move unless its home lies behind the free place, on the way to it.
+		home := t.home(hash(entry.id))
+		if i < j && (home <= i || home > j) || i > j && home <= i && home > j {
+			t.write(i, entry)
+			i = j
+		}
+	}
 }
