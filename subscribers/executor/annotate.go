@@ -51,10 +51,7 @@ func (e *Executor) runEnded(c subscribers.Committed) {
 	if _, cancelled := c.Record.Event.(domain.TaskCancelled); cancelled && t.Failed != "" {
 		return // this run ended when the task failed
 	}
-	run := &ended{annotator: a, task: taskView(t), context: t.Context, round: t.Round, def: t.Definition, steps: slices.Clone(t.Steps)}
-	if t.EndedAt != c.Record.At && t.Round > 1 {
-		run.round-- // the task is ahead: it has been reopened
-	}
+	run := &ended{annotator: a, task: taskView(t), context: t.Context, round: roundOf(t, c.Record), def: t.Definition, steps: slices.Clone(t.Steps)}
 	for i := range run.steps {
 		hideFuture(&run.steps[i], c.Record)
 		if s := &run.steps[i]; s.EndedAt > c.Record.At {
@@ -75,6 +72,16 @@ func (e *Executor) runEnded(c subscribers.Committed) {
 		h.workers++
 		go e.annotateAll()
 	}
+}
+
+// roundOf is the round that the event ended. The task is ahead of it when an operator has reopened it meanwhile.
+func roundOf(t *domain.Task, r domain.Record) int {
+	_, failed := r.Event.(domain.TaskFailed)
+	switch {
+	case !failed, t.State == domain.Error && t.EndedAt <= r.At, t.State.Ended() && t.Failed != "":
+		return t.Round
+	}
+	return max(t.Round-1, 1)
 }
 
 // annotateAll is a worker: it ends when nothing waits.

@@ -9,7 +9,7 @@ import (
 	"github.com/tasker-go/tasker/subscribers"
 )
 
-// BenchmarkExecute is Take, Notify, two goroutine switches, the call of a handler that does nothing, and the report.
+// BenchmarkExecute is Take, Notify, the call of a handler that does nothing, and the report.
 func BenchmarkExecute(b *testing.B) {
 	for _, bm := range []struct {
 		name    string

@@ -14,6 +14,7 @@ func (e *Executor) Drain(ctx context.Context) {
 	if began {
 		e.listeners.call()
 	}
+	defer e.workers.close()
 	for e.pending.Load() > 0 {
 		select {
 		case <-e.drained:

@@ -83,7 +83,7 @@ func (e *Executor) newExecution(c subscribers.Committed, i, attempt int) *execut
 	return x
 }
 
-// run is the goroutine of an execution.
+// run is called by a worker.
 func (e *Executor) run(x *execution) {
 	var cmd domain.Command
 	returned := false

@@ -5,6 +5,7 @@
 //	registry.go    the handlers
 //	slots.go       how many executions there may be
 //	execution.go   the life of one execution
+//	workers.go     the goroutines that executions run in
 //	context.go     the context that a handler gets
 //	input.go       what a handler sees
 //	outcome.go     what becomes of a handler's answer
@@ -57,6 +58,7 @@ type Executor struct {
 	cfg       Config
 	registry  atomic.Pointer[registry]
 	slots     slots
+	workers   workers
 	active    [activeShards]active
 	hook      hook
 	count     counters
@@ -97,6 +99,7 @@ func New(c Config) *Executor {
 	}
 	e := &Executor{cfg: c, drained: make(chan struct{}, 1)}
 	e.slots.init(c.Slots, c.PerHandler)
+	e.workers.init(e.run)
 	for i := range e.active {
 		e.active[i].running = map[key]*execution{}
 	}
@@ -175,7 +178,7 @@ func (e *Executor) start(c subscribers.Committed, ev domain.StepExecutionRequest
 		return
 	}
 	e.count.executions.Add(1)
-	go e.run(x)
+	e.workers.add(x)
 }
 
 func (a *active) add(x *execution) bool {

@@ -68,10 +68,9 @@ type sequence struct {
 }
 
 type parent struct {
-	index  int32
-	loaded bool
-	step   domain.Step
-	view   domain.StepView // when loaded
+	index int32
+	step  domain.Step
+	view  *domain.StepView // when the handler has asked
 }
 
 // begin copies what is only valid during the notification: O(parents), and of payloads only the references.
@@ -122,8 +121,8 @@ func (q *sequence) Find(ctx context.Context, name string) (domain.StepView, erro
 }
 
 func (q *sequence) parent(ctx context.Context, p *parent) (domain.StepView, error) {
-	if p.loaded {
-		return p.view, nil
+	if p.view != nil {
+		return *p.view, nil
 	}
 	v, result := viewOf(q.x.key.task, q.def, int(p.index), &p.step)
 	if v.Result == nil && !result.IsZero() {
@@ -133,7 +132,7 @@ func (q *sequence) parent(ctx context.Context, p *parent) (domain.StepView, erro
 		}
 		v.Result = text
 	}
-	p.view, p.loaded = v, true
+	p.view = &v
 	return v, nil
 }
 
