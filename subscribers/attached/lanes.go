@@ -1,0 +1,357 @@
+package attached
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tasker-go/tasker/domain"
+)
+
+// parkRetry is how long a lane waits when the dead letters cannot be reached.
+const parkRetry = 5 * time.Second
+
+// event is one that was read and is not finished. It stands in two lists: of its partition in the order of the log,
+// whose first is the cursor, and of its lane.
+type event struct {
+	record       domain.Record
+	partition    *partition
+	ordinal      uint64 // of the events wanted in the partition
+	size         int
+	tries        int
+	err          error // of the last try
+	before, next *event
+	behind       *event // in the lane
+}
+
+// partition is how far one partition has been read. All but number and kept is guarded by the session's lock.
+type partition struct {
+	number int
+	kept   *keptCursor // nil when nothing is durable; the flusher's
+
+	next        domain.Position // to be read
+	first, last *event          // unfinished
+	unfinished  int
+	held        int        // bytes of the log that the unfinished ones took
+	ordinal     uint64     // of the next event wanted
+	room        *sync.Cond // there may be room for more
+
+	until domain.Position          // behind the last event that is finished
+	open  map[domain.Position]bool // not finished by an earlier session, and not read yet by this one
+	past  domain.Position          // what is before it, and not open, was finished by an earlier session
+}
+
+func newPartition(e *session, number int, from progress, kept *keptCursor) *partition {
+	p := &partition{
+		number: number, next: from.next, kept: kept, room: sync.NewCond(&e.mu),
+		until: from.until, past: from.until, open: map[domain.Position]bool{},
+	}
+	for _, at := range from.open {
+		p.open[at] = true
+	}
+	return p
+}
+
+// progress is what a cursor has to say.
+func (p *partition) progress() progress {
+	g := progress{next: p.cursor()}
+	if !g.next.Less(p.until) {
+		return g
+	}
+	for ev := p.first; ev != nil && ev.record.Position.Less(p.until) && len(g.open) <= maxOpen; ev = ev.next {
+		g.open = append(g.open, ev.record.Position)
+	}
+	for at := range p.open {
+		g.open = append(g.open, at)
+	}
+	if len(g.open) > maxOpen {
+		return progress{next: g.next}
+	}
+	slices.SortFunc(g.open, func(a, b domain.Position) int {
+		if a.Less(b) {
+			return -1
+		}
+		return 1
+	})
+	g.until = p.until
+	return g
+}
+
+// done reports whether an earlier session has finished the event, and forgets that it has not.
+func (p *partition) done(at domain.Position) bool {
+	if at.Less(p.next) {
+		return true
+	}
+	if !at.Less(p.past) {
+		return false
+	}
+	open := p.open[at]
+	delete(p.open, at)
+	return !open
+}
+
+// cursor is the oldest event that is not finished.
+func (p *partition) cursor() domain.Position {
+	if p.first != nil {
+		return p.first.record.Position
+	}
+	return p.next
+}
+
+func (p *partition) full() bool {
+	return p.first != nil &&
+		(p.unfinished >= maxUnfinished || p.held >= maxHeld || p.ordinal-p.first.ordinal >= maxAhead)
+}
+
+func (p *partition) add(ev *event) {
+	ev.ordinal = p.ordinal
+	p.ordinal++
+	ev.before = p.last
+	if p.last != nil {
+		p.last.next = ev
+	} else {
+		p.first = ev
+	}
+	p.last = ev
+	p.unfinished++
+	p.held += ev.size
+}
+
+func (p *partition) remove(ev *event) {
+	if ev.before != nil {
+		ev.before.next = ev.next
+	} else {
+		p.first = ev.next
+	}
+	if ev.next != nil {
+		ev.next.before = ev.before
+	} else {
+		p.last = ev.before
+	}
+	ev.before, ev.next = nil, nil
+	p.unfinished--
+	p.held -= ev.size
+}
+
+// laneKey is a task; facts without one share a lane per partition.
+type laneKey struct {
+	task      domain.TaskID
+	partition int
+}
+
+// lane is a task that has unfinished events. Its first event is being handled, or waits for a worker or for its next
+// try; the others wait behind it.
+type lane struct {
+	key         laneKey
+	first, last *event
+	timer       *time.Timer // until the next try
+	queued      *lane       // behind it in the queue of ready ones
+}
+
+// laneQueue is first in, first out; so a task with many events holds up no other.
+type laneQueue struct{ first, last *lane }
+
+func (q *laneQueue) push(l *lane) {
+	if q.last != nil {
+		q.last.queued = l
+	} else {
+		q.first = l
+	}
+	q.last = l
+}
+
+func (q *laneQueue) pop() *lane {
+	l := q.first
+	q.first, l.queued = l.queued, nil
+	if q.first == nil {
+		q.last = nil
+	}
+	return l
+}
+
+// offer puts the events of one commit into their lanes, and waits while there is no room.
+func (e *session) offer(p *partition, sequence uint64, records []domain.Record, size int) error {
+	size /= max(len(records), 1)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range records {
+		if r.Position.Less(p.next) {
+			continue
+		}
+		for p.next = r.Position; p.full() && !e.over; {
+			p.room.Wait()
+		}
+		if e.over {
+			return context.Canceled
+		}
+		if p.done(r.Position) || !e.filter.wants(r.Event) {
+			continue
+		}
+		ev := &event{record: r, partition: p, size: size}
+		p.add(ev)
+		e.enqueue(ev)
+	}
+	p.next = domain.Position{Partition: p.number, Sequence: sequence + 1}
+	return nil
+}
+
+func (e *session) enqueue(ev *event) {
+	key := laneKey{task: ev.record.Task, partition: ev.partition.number}
+	l := e.lanes[key]
+	if l != nil {
+		l.last.behind = ev
+		l.last = ev
+		return
+	}
+	l = &lane{key: key, first: ev, last: ev}
+	e.lanes[key] = l
+	e.ready.push(l)
+	e.work.Signal()
+}
+
+// worker handles the first event of one ready lane after the other.
+func (e *session) worker(ctx context.Context) {
+	e.mu.Lock() // not deferred: a handler may end the goroutine
+	for {
+		for e.ready.first == nil && !e.over {
+			e.work.Wait()
+		}
+		if e.over {
+			e.mu.Unlock()
+			return
+		}
+		l := e.ready.pop()
+		ev := l.first
+		e.mu.Unlock()
+		done, again := e.try(ctx, ev)
+		e.mu.Lock()
+		switch {
+		case done:
+			e.finish(l, ev)
+		case !e.over:
+			e.wait(l, again)
+		}
+	}
+}
+
+// finish must be called with the lock held.
+func (e *session) finish(l *lane, ev *event) {
+	p := ev.partition
+	was := p.full()
+	p.remove(ev)
+	if at := ev.record.Position; !at.Less(p.until) {
+		p.until = domain.Position{Partition: at.Partition, Sequence: at.Sequence, Index: at.Index + 1}
+	}
+	if was && !p.full() {
+		p.room.Signal()
+	}
+	if l.first = ev.behind; l.first != nil {
+		e.ready.push(l)
+		e.work.Signal()
+	} else {
+		delete(e.lanes, l.key)
+	}
+	if e.finished++; e.finished >= e.opts.FlushEvents {
+		select {
+		case e.flush <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// wait puts the lane aside; it holds no worker. It must be called with the lock held.
+func (e *session) wait(l *lane, d time.Duration) {
+	e.waiting++
+	l.timer = time.AfterFunc(d, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		l.timer = nil
+		e.waiting--
+		if !e.over {
+			e.ready.push(l)
+			e.work.Signal()
+		}
+	})
+}
+
+// try hands the event to the handler, or to the dead letters when its tries are used up. When it is not done, it is to
+// be tried again after a while.
+func (e *session) try(ctx context.Context, ev *event) (done bool, again time.Duration) {
+	r := ev.record
+	if ev.tries < e.opts.Tries {
+		err := e.call(ctx, r)
+		if err == nil {
+			e.handled.Add(1)
+			return true, 0
+		}
+		if ctx.Err() != nil {
+			return false, 0
+		}
+		ev.tries++
+		ev.err = err
+		e.failed.Add(1)
+		if ev.tries < e.opts.Tries {
+			again = e.opts.Backoff(ev.tries)
+			e.about(r).Warn("the subscriber's handler failed", "try", ev.tries, "again", again, "error", err)
+			return false, again
+		}
+	}
+	if e.opts.OnPoison == StopSubscriber {
+		e.fail(&PoisonError{
+			Subscriber: e.opts.Name, Position: r.Position, Type: r.Event.Type(), Task: r.Task, Tries: ev.tries, Err: ev.err,
+		})
+		return false, 0
+	}
+	if err := e.store.DeadLetters().Put(ctx, letterOf(e.opts.Name, ev)); err != nil {
+		if ctx.Err() == nil {
+			e.about(r).Error("the event could not be parked: its task waits", "again", parkRetry, "error", err)
+		}
+		return false, parkRetry
+	}
+	e.parked.Add(1)
+	e.about(r).Error("the event was parked in the dead letters", "tries", ev.tries, "error", ev.err)
+	return true, 0
+}
+
+func (s *Subscriber) about(r domain.Record) *slog.Logger {
+	return s.logger.With("event", r.ID(), "type", r.Event.Type(), "task", r.Task)
+}
+
+// call is the handler; a panic is an error.
+func (e *session) call(ctx context.Context, r domain.Record) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			stack := string(debug.Stack())
+			err = &PanicError{Value: p, Stack: stack}
+			e.about(r).Error("the subscriber's handler panicked", "panic", p, "stack", stack)
+		}
+	}()
+	return e.handle(ctx, r)
+}
+
+// letterOf is the event as a commit of its own, in the wire format.
+func letterOf(subscriber string, ev *event) domain.DeadLetter {
+	r := ev.record
+	headers := map[string]string{
+		"Tasker-Subscriber": subscriber,
+		"Tasker-Event":      r.ID(),
+		"Tasker-Type":       string(r.Event.Type()),
+		"Tasker-Tries":      fmt.Sprint(ev.tries),
+	}
+	if !r.Task.IsZero() {
+		headers["Tasker-Task"] = r.Task.String()
+	}
+	if s, ok := r.Event.(domain.StepEvent); ok {
+		headers["Tasker-Step"] = s.StepName()
+	}
+	return domain.DeadLetter{
+		Kind: "subscriber", Name: subscriber,
+		Reason:  fmt.Sprintf("the handler failed %d times: %v", ev.tries, ev.err),
+		Headers: headers,
+		Data:    domain.EncodeCommit(domain.Commit{ID: r.ID(), At: r.At, Records: []domain.Record{r}}),
+	}
+}
