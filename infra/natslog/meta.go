@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tasker-go/tasker/domain"
@@ -156,6 +158,11 @@ func (s *Store) createStreams(ctx context.Context, m meta, revision uint64) erro
 			return err
 		}
 	}
+	for p := range m.Partitions {
+		if err := s.probe(ctx, s.names.logSubject(m.Generation, p)); err != nil {
+			return fmt.Errorf("waiting for stream %s: %w", s.names.log(m.Generation, p), err)
+		}
+	}
 	m.Ready = true
 	_, err := s.writeMeta(ctx, m, revision)
 	if err == nil {
@@ -170,6 +177,16 @@ func (s *Store) createStreams(ctx context.Context, m meta, revision uint64) erro
 		return err
 	}
 	return s.verifyStreams(ctx, m)
+}
+
+// probe waits until appends reach a new stream, with one that follows a sequence which it will never have.
+func (s *Store) probe(ctx context.Context, subject string) error {
+	header := nats.Header{headerExpectSequence: {strconv.FormatUint(1<<62, 10)}}
+	_, err := s.publish(ctx, &nats.Msg{Subject: subject, Header: header})
+	if isWrongSequence(err) {
+		return nil
+	}
+	return err
 }
 
 func (s *Store) createStream(ctx context.Context, c jetstream.StreamConfig) error {

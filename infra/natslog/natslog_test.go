@@ -46,6 +46,25 @@ func fresh(c connect, o natslog.Options) func(*testing.T) domain.Store {
 	}
 }
 
+// keepAccount creates a stream that stays: with its last stream a server removes the account's directory, under the feet
+// of the next one that is created.
+func keepAccount(t testing.TB, c connect) {
+	nc, err := c()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "KEEP", Subjects: []string{"keep"}, Replicas: 3}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // deleteStreams gives back what the server has reserved for a test.
 func deleteStreams(t testing.TB, c connect, prefix string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -75,5 +94,6 @@ func TestStoreOnOneStrictServer(t *testing.T) {
 
 func TestStoreOnAClusterOfThree(t *testing.T) {
 	servers := natsservertest.Cluster(t, 3)
+	keepAccount(t, servers[0].Connect)
 	storetest.Run(t, fresh(servers[0].Connect, natslog.Options{Replicas: 3, Partitions: 1}))
 }

@@ -57,6 +57,8 @@ func (r *reader) run(ctx context.Context) error {
 		switch {
 		case errors.Is(err, errEnough):
 			return nil
+		case ctx.Err() != nil && r.patience > 0:
+			return unavailable(ctx.Err())
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil && !errors.Is(err, domain.ErrUnavailable):
@@ -71,7 +73,6 @@ func (r *reader) run(ctx context.Context) error {
 		r.store.opts.Logger.Debug("reading goes on with a new consumer", "stream", r.stream, "from", r.next, "because", err)
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
 		case <-r.store.closed.Done():
 			return fmt.Errorf("%w: the store is closed", domain.ErrUnavailable)
 		case <-time.After(reconnectWait):

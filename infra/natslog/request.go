@@ -185,16 +185,26 @@ func (s *Store) publishGuarded(ctx context.Context, subject string, data []byte,
 	return s.publish(ctx, &nats.Msg{Subject: subject, Data: data, Header: header})
 }
 
-// publish sends once and waits for the acknowledgement.
+// publish sends once and waits for the acknowledgement. Only when nobody listens, which proves that nothing is stored,
+// it sends again: a cluster takes a moment to make the subjects of a new stream known, or those of a new leader.
 func (s *Store) publish(ctx context.Context, msg *nats.Msg) (uint64, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	answer, err := s.nc.RequestMsgWithContext(ctx, msg)
-	if err != nil {
-		return 0, unavailable(err)
+	for {
+		answer, err := s.nc.RequestMsgWithContext(ctx, msg)
+		if err == nil {
+			sequence, err := parseAck(answer)
+			return sequence, unavailable(err)
+		}
+		if !errors.Is(err, nats.ErrNoResponders) {
+			return 0, unavailable(err)
+		}
+		select {
+		case <-ctx.Done():
+			return 0, unavailable(err)
+		case <-time.After(reconnectWait):
+		}
 	}
-	sequence, err := parseAck(answer)
-	return sequence, unavailable(err)
 }
 
 // purge removes messages of a stream: those below sequence, or those of a subject. It may be repeated.
