@@ -73,7 +73,7 @@ func (m *Machine) lastPart(now domain.Instant) *part {
 		return p
 	}
 	p := b.parts[len(b.parts)-1]
-	if p.enc.Len() < MaxCommitBytes {
+	if p.enc.Len() < m.limit {
 		return p
 	}
 	next := &part{base: p.base + 1}
@@ -84,7 +84,7 @@ func (m *Machine) lastPart(now domain.Instant) *part {
 
 // Full reports whether the open batch should be appended before it takes more inputs.
 func (m *Machine) Full() bool {
-	return len(m.open.parts) > 1 || len(m.open.parts) == 1 && !m.open.empty() && m.open.parts[0].enc.Len() >= MaxCommitBytes
+	return len(m.open.parts) > 1 || len(m.open.parts) == 1 && !m.open.empty() && m.open.parts[0].enc.Len() >= m.limit
 }
 
 // append puts a fact without a task into the open batch.

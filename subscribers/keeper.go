@@ -65,10 +65,10 @@ func (k *keeper) look(ctx context.Context) {
 // when that message is stored.
 func (k *keeper) begin(ctx context.Context) {
 	m := k.o.m
-	if !m.open.empty() {
-		return // the next turn, when it has been sent
+	sequence, commit, at, ok := m.NewestSent()
+	if !ok {
+		return // the next turn, when everything has been sent
 	}
-	sequence, commit, at := m.newestSent()
 	frozen, err := m.state.Freeze(sequence, commit, at)
 	if err != nil {
 		k.o.Logger.Warn("no snapshot", "partition", k.o.Partition, "reason", err)
@@ -166,18 +166,6 @@ func (c *Coordinator) snapshotNow(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// newestSent is the last message that has been handed to the log, stored or under way.
-func (m *Machine) newestSent() (uint64, string, domain.Instant) {
-	if b := m.inflight; b != nil {
-		last := b.parts[len(b.parts)-1]
-		if last.id == "" {
-			last.id = m.commitID()
-		}
-		return last.base, last.id, max(m.state.At, b.at)
-	}
-	return m.stored, m.state.CommitID, m.state.At
 }
 
 // trim deletes the snapshots before the newest two, and the commits that retention gives up: only below the older of

@@ -42,6 +42,7 @@ type Machine struct {
 	commands []domain.Command
 	stale    uint64
 	unclear  func(*domain.Task)
+	limit    int // of a message's bytes
 }
 
 // MachineConfig is what a Machine is made of.
@@ -52,6 +53,8 @@ type MachineConfig struct {
 	Subscribers []Subscriber           // told in this order; at most 64
 	// Unclear is told of a task whose status is "unclear"; nil = nobody.
 	Unclear func(*domain.Task)
+	// CommitBytes is where a message ends and the next part of a large input begins; default MaxCommitBytes.
+	CommitBytes int
 }
 
 // NewMachine makes the machine of a partition that has been loaded. Open is its first input.
@@ -60,7 +63,10 @@ func NewMachine(c MachineConfig) *Machine {
 		state: c.State, writer: c.Writer, reactors: c.Reactors, subs: c.Subscribers,
 		reacts: map[domain.EventType]uint64{}, told: map[domain.EventType]uint64{},
 		stored: c.State.Sequence, unclear: c.Unclear, recent: newRecentTasks(),
-		waiting: map[domain.TaskID][]func(Outcome, error){},
+		waiting: map[domain.TaskID][]func(Outcome, error){}, limit: c.CommitBytes,
+	}
+	if m.limit == 0 {
+		m.limit = MaxCommitBytes
 	}
 	for i, r := range c.Reactors {
 		for _, t := range r.ReactsTo() {
@@ -394,6 +400,25 @@ func (m *Machine) arm(e *projections.Entry) {
 		e.Armed = w
 		m.alerts.push(w, e)
 	}
+}
+
+// Now is the engine's one clock: the wall's, but never before the partition's last commit.
+func (m *Machine) Now(wall domain.Instant) domain.Instant { return max(wall, m.state.At, m.open.at) }
+
+// NewestSent is the last message that has been handed to the log, stored or under way, and its time: what a snapshot of
+// the state as it is now names. false while events wait that no message holds yet.
+func (m *Machine) NewestSent() (sequence uint64, commitID string, at domain.Instant, ok bool) {
+	if !m.open.empty() {
+		return 0, "", 0, false
+	}
+	if b := m.inflight; b != nil {
+		last := b.parts[len(b.parts)-1]
+		if last.id == "" {
+			last.id = m.commitID()
+		}
+		return last.base, last.id, max(m.state.At, b.at), true
+	}
+	return m.stored, m.state.CommitID, m.state.At, true
 }
 
 // State is the partition's state; it runs ahead of the log by the open and the in-flight batch.

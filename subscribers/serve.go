@@ -202,10 +202,7 @@ func (o *ownership) protect(in input) (err error) {
 	return nil
 }
 
-// now is the engine's one clock: the wall's, but never before the partition's last commit.
-func (o *ownership) now() domain.Instant {
-	return max(domain.InstantOf(o.Clock()), o.m.state.At, o.m.open.at)
-}
+func (o *ownership) now() domain.Instant { return o.m.Now(domain.InstantOf(o.Clock())) }
 
 // send appends the next message when none is under way.
 func (o *ownership) send() error {
