@@ -159,9 +159,10 @@ func (t *Task) Template(i int) *StepTemplate { return &t.Definition.Steps[i] }
 // Running is an execution that a handler has in hand.
 type Running struct{ Step, Attempt int }
 
-// Running lists the executions in progress, sleeps left out: those are the engine's own.
+// Running lists the executions in progress, sleeps left out: those are the engine's own. A task that is not live runs
+// nothing: what a cancel that was cut short left in progress is not waited for.
 func (t *Task) Running() []Running {
-	if t.counts.state[InProgress] == 0 {
+	if t.counts.state[InProgress] == 0 || !t.State.Live() {
 		return nil
 	}
 	var running []Running
