@@ -1,6 +1,9 @@
 package domain
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"unicode/utf8"
+)
 
 // DecideCreate answers a submission for a task that does not exist yet.
 func DecideCreate(def *Definition, cmd CreateTask, now Instant) (TaskCreated, error) {
@@ -117,8 +120,11 @@ func (t *Task) runs(i, attempt int) bool {
 
 // trim holds an error to what is stored of it.
 func (e *StepError) trim() {
-	if len(e.Message) > MaxErrorMessage {
-		e.Message = e.Message[:MaxErrorMessage] + " [cut]"
+	if end := MaxErrorMessage; len(e.Message) > end {
+		for end > 0 && !utf8.RuneStart(e.Message[end]) {
+			end-- // never through the middle of a character
+		}
+		e.Message = e.Message[:end] + " [cut]"
 	}
 	if len(e.Frames) > MaxFrames {
 		e.Frames = e.Frames[:MaxFrames]
@@ -205,9 +211,11 @@ func (t *Task) hitDeadline(now Instant, out []Event) []Event {
 	}
 	var blame []string
 	for i := range t.Steps {
-		s := &t.Steps[i]
-		if s.State == InProgress || s.State == Error && s.WakeAt != 0 {
-			name := t.Template(i).Name
+		s, name := &t.Steps[i], t.Template(i).Name
+		switch {
+		case s.FailedForGood() && s.LastError() != nil && s.LastError().Kind == KindDeadline:
+			blame = append(blame, name) // by an earlier part of a commit that was cut short
+		case s.State == InProgress || s.State == Error && s.WakeAt != 0:
 			blame = append(blame, name)
 			out = append(out, StepFailed{Step: name, Attempt: int(s.Attempt), Error: StepError{
 				Kind:    KindDeadline,
