@@ -66,7 +66,6 @@ type ExecutionContext struct {
 // Status is the execution status alone. O(1).
 func (t *Task) Status() ExecutionStatus {
 	n := &t.counts
-	goesOn := !t.Stopped() && (n.eligible > 0 || n.retrying > 0)
 	switch {
 	case t.State.Ended():
 		return StatusFinished
@@ -74,7 +73,7 @@ func (t *Task) Status() ExecutionStatus {
 		return StatusHasReadySteps
 	case n.state[InProgress] > 0:
 		return StatusProcessing
-	case t.Paused && goesOn:
+	case t.Paused && t.goesOn() && t.State.Live():
 		return StatusPaused
 	case n.retrying > 0 && !t.Stopped() && t.State.Live():
 		return StatusWaitingForRetry
@@ -86,6 +85,9 @@ func (t *Task) Status() ExecutionStatus {
 	}
 	return StatusUnclear
 }
+
+// goesOn reports whether a step would run now or later, if the task were live and not paused.
+func (t *Task) goesOn() bool { return !t.Stopped() && (t.counts.eligible > 0 || t.counts.retrying > 0) }
 
 // allComplete is the guard of task -> complete.
 func (t *Task) allComplete() bool {

@@ -94,20 +94,39 @@ func (t *Task) retry(c RetryTask, now Instant, out []Event) ([]Event, error) {
 func (t *Task) decideStepVerb(cmd Command, now Instant, out []Event) ([]Event, error) {
 	first := len(out)
 	out, err := t.stepVerb(cmd, out)
-	if err != nil || len(out) == first || t.State != Error {
+	if err != nil || t.State != Error {
 		return out, err
+	}
+	if len(out) == first {
+		// Nothing to do, unless the commit of the same verb was cut short before it reopened the task: one that failed
+		// for its steps is otherwise neither complete nor able to go on.
+		if t.Failed == FailStepsInError && (t.goesOn() || t.allComplete()) {
+			out = append(out, TaskRetryRequested{Deadline: deadlineFrom(t.Definition, now)})
+		}
+		return out, nil
 	}
 	// A verb on a step of a failed task reopens the task when it makes something possible.
 	after := t.Clone()
 	for _, e := range out[first:] {
 		Evolve(after, Record{Event: e, At: now, Task: t.ID})
 	}
-	runnable := func(x *Task) bool { return x.counts.eligible > 0 && !x.Stopped() }
-	opened := runnable(after) && (!runnable(t) || after.counts.eligible > t.counts.eligible)
-	if opened || after.allComplete() {
+	if t.opens(after) || after.allComplete() {
 		out = append(out, TaskRetryRequested{Deadline: deadlineFrom(t.Definition, now)})
 	}
 	return out, nil
+}
+
+// opens reports whether a step could run, or be tried again, in after that could not before.
+func (t *Task) opens(after *Task) bool {
+	if !after.goesOn() || !t.goesOn() {
+		return after.goesOn()
+	}
+	for i := range after.Steps {
+		if after.class(i).eligible && !t.class(i).eligible {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *Task) stepVerb(cmd Command, out []Event) ([]Event, error) {
@@ -130,15 +149,15 @@ func (t *Task) stepVerb(cmd Command, out []Event) ([]Event, error) {
 	refuse := func(to State, hint string) ([]Event, error) {
 		return out, &TransitionError{Task: t.ID, Step: name, From: s.State, To: to, Hint: hint}
 	}
+	if s.State == verbTarget(cmd) {
+		return out, nil
+	}
 	if t.State.Ended() {
 		return refuse(verbTarget(cmd), "its task is "+t.State.String()+" and stays as it is")
 	}
 	switch c := cmd.(type) {
 	case RetryStep:
-		switch {
-		case s.State == Pending:
-			return out, nil
-		case s.State != Error:
+		if s.State != Error {
 			return refuse(Pending, "only a failed step can be retried")
 		}
 		return append(out, StepRetryRequested{
@@ -146,8 +165,6 @@ func (t *Task) stepVerb(cmd Command, out []Event) ([]Event, error) {
 		}), nil
 	case ResolveStep:
 		switch {
-		case s.State == ResolvedManually:
-			return out, nil
 		case s.State == InProgress:
 			return refuse(ResolvedManually, "complete it with a result, or cancel it")
 		case s.State != Pending && s.State != Error:
@@ -155,18 +172,12 @@ func (t *Task) stepVerb(cmd Command, out []Event) ([]Event, error) {
 		}
 		return append(out, StepResolvedManually{Step: name, Result: c.Result, Reason: c.Reason}), nil
 	case CancelStep:
-		switch {
-		case s.State == Cancelled:
-			return out, nil
-		case s.State == Complete || s.State == ResolvedManually:
+		if s.State == Complete || s.State == ResolvedManually {
 			return refuse(Cancelled, "it is over and stays as it is")
 		}
 		return append(out, StepCancelled{Step: name, Reason: c.Reason}), nil
 	case FinishStep:
-		switch {
-		case s.State == Complete:
-			return out, nil
-		case s.State != InProgress:
+		if s.State != InProgress {
 			return refuse(Complete, "only a running step can be completed: resolve it instead")
 		}
 		return append(out, StepCompleted{Step: name, Attempt: int(s.Attempt), Result: c.Result, Reason: c.Reason}), nil
