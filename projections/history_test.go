@@ -194,7 +194,9 @@ func TestACauseThatARecordNamesIsKept(t *testing.T) {
 
 func TestADeadlineEndsTheWaitOfAFailedExecutionAndNotTheExecution(t *testing.T) {
 	id := unkeyedID(1)
-	record := func(at domain.Instant, e domain.Event) domain.Record { return domain.Record{Task: id, At: at, Event: e} }
+	record := func(at domain.Instant, e domain.Event) domain.Record {
+		return domain.Record{Task: id, At: at, Event: e}
+	}
 	h := FoldHistory([]domain.Record{
 		record(10, domain.TaskCreated{Name: "x"}),
 		record(20, domain.StepExecutionRequested{Step: "a", Attempt: 1}),

@@ -260,11 +260,23 @@ func (m *Machine) Answered() {
 		return
 	}
 	m.inflight = nil
+	m.withdraw(b)
 	for _, x := range b.ended {
 		m.tell(x)
 	}
 	for _, answer := range b.answers {
 		answer(nil)
+	}
+}
+
+// withdraw tells those who prepared something for the batch's events that this process does not act on them.
+func (m *Machine) withdraw(b *batch) {
+	for _, c := range b.records {
+		for i, told := 0, m.told[c.Record.Event.Type()]; told != 0; i, told = i+1, told>>1 {
+			if w, ok := m.subs[i].(Withdrawer); ok && told&1 != 0 {
+				w.Withdraw(c)
+			}
+		}
 	}
 }
 
@@ -278,13 +290,7 @@ func (m *Machine) Withdraw(unsent, underway error) {
 		if x.b == nil {
 			continue
 		}
-		for _, c := range x.b.records {
-			for i, told := 0, m.told[c.Record.Event.Type()]; told != 0; i, told = i+1, told>>1 {
-				if w, ok := m.subs[i].(Withdrawer); ok && told&1 != 0 {
-					w.Withdraw(c)
-				}
-			}
-		}
+		m.withdraw(x.b)
 		for _, answer := range x.b.answers {
 			answer(x.err)
 		}

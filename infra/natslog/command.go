@@ -46,8 +46,8 @@ func (s *Store) ServeCommands(partition int, handle func(ctx context.Context, re
 	}, nil
 }
 
-// Request sends a request to the owner of a partition and waits for its answer, at most until ctx ends: the owner answers
-// after its commit. domain.ErrNoOwner when no process serves the partition, domain.ErrUnavailable when there was no
+// Request sends a request to the owner of a partition and waits for its answer, until ctx ends, or 5 s when it has no
+// deadline: the owner answers after its commit. domain.ErrNoOwner when no process serves the partition, domain.ErrUnavailable when there was no
 // answer, which does not mean that it was not carried out.
 func (s *Store) Request(ctx context.Context, partition int, request []byte) ([]byte, error) {
 	subject := s.names.command(partition)

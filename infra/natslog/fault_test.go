@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,13 +33,7 @@ type badNetwork struct {
 func listen(o *natsserver.Options) { o.Listen = "127.0.0.1:0" }
 
 func openBadNetwork(t *testing.T) *badNetwork {
-	// Not t.TempDir, which would be removed before the server that is started again is stopped.
-	dir, err := os.MkdirTemp("", "natslog")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	b := &badNetwork{dir: dir}
+	b := &badNetwork{dir: t.TempDir()}
 	b.start(t)
 	b.proxy = faultnet.Start(t, strings.TrimPrefix(b.srv.URL(), "nats://"))
 	b.Store = open(t, natslog.Options{Partitions: 1, Connect: func(opts ...nats.Option) (*nats.Conn, error) {

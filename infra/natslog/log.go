@@ -63,7 +63,8 @@ func newPartitionLog(s *Store, partition int, nc *nats.Conn) (*partitionLog, err
 	return l, nil
 }
 
-// Append implements domain.Log. An error that wraps domain.ErrNotStored is about this send only: when the same bytes
+// Append implements domain.Log. It does not wait for the server, but for a connection that takes no bytes up to 5 s, after
+// which the connection is given up. done is not called by the calling goroutine. An error that wraps domain.ErrNotStored is about this send only: when the same bytes
 // were sent before, an earlier send may still be stored.
 func (l *partitionLog) Append(last uint64, commitID string, data []byte, done func(uint64, error)) {
 	l.mu.Lock()
@@ -78,7 +79,7 @@ func (l *partitionLog) Append(last uint64, commitID string, data []byte, done fu
 	l.msg.Data = nil
 	l.mu.Unlock()
 	if err != nil {
-		l.answer(token, 0, err)
+		go l.answer(token, 0, err) // the caller may be the one that has to take the answer
 	}
 }
 

@@ -109,7 +109,7 @@ func (s *Store) createMeta(ctx context.Context) (meta, uint64, error) {
 		}
 		return meta{}, 0, err
 	}
-	if err := s.createStream(ctx, s.kvConfig("META")); err != nil {
+	if err := s.createStream(ctx, part{s.kvConfig("META"), true}); err != nil {
 		return meta{}, 0, err
 	}
 	id, err := uuid.NewV7()
@@ -154,7 +154,7 @@ func (s *Store) writeMeta(ctx context.Context, m meta, revision uint64) (uint64,
 // createStreams may run in several processes at once: creating a stream that exists with the same settings succeeds.
 func (s *Store) createStreams(ctx context.Context, m meta, revision uint64) error {
 	for _, p := range s.layout(m.Generation, m.Partitions) {
-		if err := s.createStream(ctx, p.config); err != nil {
+		if err := s.createStream(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -189,7 +189,8 @@ func (s *Store) probe(ctx context.Context, subject string) error {
 	return err
 }
 
-func (s *Store) createStream(ctx context.Context, c jetstream.StreamConfig) error {
+func (s *Store) createStream(ctx context.Context, p part) error {
+	c := p.config
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	_, err := s.js.CreateStream(ctx, c)
@@ -203,7 +204,7 @@ func (s *Store) createStream(ctx context.Context, c jetstream.StreamConfig) erro
 		if infoErr != nil {
 			return fmt.Errorf("reading the settings of stream %s: %w", c.Name, infoErr)
 		}
-		return verify(info.Config, c, true)
+		return verify(info.Config, c, p.vital)
 	}
 	if err != nil {
 		return fmt.Errorf("creating stream %s: %w", c.Name, unavailable(err))
@@ -219,7 +220,7 @@ func (s *Store) verifyStreams(ctx context.Context, m meta) error {
 			return &domain.StreamMissingError{Stream: p.config.Name, DataID: m.ID}
 		case isCode(err, codeStreamNotFound):
 			s.opts.Logger.Warn("a stream that can be made again was missing, creating it", "stream", p.config.Name)
-			if err := s.createStream(ctx, p.config); err != nil {
+			if err := s.createStream(ctx, p); err != nil {
 				return err
 			}
 		case err != nil:

@@ -67,10 +67,8 @@ func (o Options) validate() error {
 	if o.Connect == nil {
 		return errors.New("natslog: Options.Connect is required")
 	}
-	for _, c := range o.Prefix {
-		if !(c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-') {
-			return fmt.Errorf("natslog: prefix %q: only upper case letters, digits, _ and - can be part of a stream's name and its subjects", o.Prefix)
-		}
+	if strings.Trim(o.Prefix, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != "" {
+		return fmt.Errorf("natslog: prefix %q: only upper case letters, digits, _ and - can be part of a stream's name and its subjects", o.Prefix)
 	}
 	if o.Partitions < 1 || o.Partitions > MaxPartitions {
 		return fmt.Errorf("natslog: %d partitions: it must be 1 to %d", o.Partitions, MaxPartitions)

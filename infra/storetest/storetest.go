@@ -18,53 +18,75 @@ const (
 	leaseTTL = time.Second           // the shortest that NATS knows
 )
 
+// opener returns an empty store with at least one partition for each call, and closes it when the test ends.
+type opener = func(t *testing.T) domain.Store
+
+type conformance struct {
+	name string
+	test func(t *testing.T, open opener)
+}
+
+func run(t *testing.T, open opener, tests []conformance) {
+	for _, c := range tests {
+		t.Run(c.name, func(t *testing.T) { c.test(t, open) })
+	}
+}
+
 // Run runs the suite. open returns an empty store with at least one partition for each call; it closes it when the test
 // ends.
 func Run(t *testing.T, open func(t *testing.T) domain.Store) {
-	t.Run("log", func(t *testing.T) { runLog(t, open) })
-	t.Run("lease", func(t *testing.T) { runLeases(t, open) })
-	t.Run("snapshot", func(t *testing.T) { runSnapshots(t, open) })
-	t.Run("table", func(t *testing.T) { runTables(t, open) })
-	t.Run("command", func(t *testing.T) { runCommands(t, open) })
-	t.Run("blobs_are_found_under_the_digest_of_their_content", func(t *testing.T) {
-		ctx, blobs := testContext(t), open(t).Blobs()
-		for _, size := range []int{0, 1, 128 << 10, 128<<10 + 1, 3 << 20} {
-			content := bytes.Repeat([]byte{'x', byte(size)}, size/2+1)[:size]
-			digest := must(blobs.Put(ctx, content))(t)
-			if again := must(blobs.Put(ctx, content))(t); again != digest {
-				t.Fatalf("the same content got the digests %s and %s", digest, again)
-			}
-			if got := must(blobs.Get(ctx, digest))(t); !bytes.Equal(got, content) {
-				t.Fatalf("%d bytes stored, %d other ones read", size, len(got))
-			}
-		}
-		_, err := blobs.Get(ctx, "sha256-0000000000000000000000000000000000000000000000000000000000000000")
-		wantError(t, err, domain.ErrNoKey)
+	run(t, open, []conformance{
+		{"log", runLog},
+		{"lease", runLeases},
+		{"snapshot", runSnapshots},
+		{"table", runTables},
+		{"command", runCommands},
+		{"blobs_are_found_under_the_digest_of_their_content", blobs},
+		{"dead_letters_are_accepted_whatever_is_in_them", deadLetters},
+		{"clock_and_usage_answer", clockAndUsage},
 	})
-	t.Run("dead_letters_are_accepted_whatever_is_in_them", func(t *testing.T) {
-		ctx, letters := testContext(t), open(t).DeadLetters()
-		for _, letter := range []domain.DeadLetter{
-			{Kind: "subscriber", Name: "index", Reason: "failed", Headers: map[string]string{"Position": "00-1-0"}, Data: []byte("x")},
-			{Kind: "", Name: "a.b c>*/é", Reason: "two\r\nlines", Headers: map[string]string{"bad key:\r\n": "bad\r\nvalue"}},
-			{Kind: "commit", Name: "00", Data: make([]byte, 2<<20)},
-		} {
-			if err := letters.Put(ctx, letter); err != nil {
-				t.Errorf("%.40q: %v", letter.Name, err)
-			}
+}
+
+func blobs(t *testing.T, open opener) {
+	ctx, blobs := testContext(t), open(t).Blobs()
+	for _, size := range []int{0, 1, 128 << 10, 128<<10 + 1, 3 << 20} {
+		content := bytes.Repeat([]byte{'x', byte(size)}, size/2+1)[:size]
+		digest := must(blobs.Put(ctx, content))(t)
+		if again := must(blobs.Put(ctx, content))(t); again != digest {
+			t.Fatalf("the same content got the digests %s and %s", digest, again)
 		}
-	})
-	t.Run("clock_and_usage_answer", func(t *testing.T) {
-		ctx, s := testContext(t), open(t)
-		if d := time.Since(must(s.Clock(ctx))(t)).Abs(); d > time.Minute {
-			t.Errorf("its clock is %s off", d)
+		if got := must(blobs.Get(ctx, digest))(t); !bytes.Equal(got, content) {
+			t.Fatalf("%d bytes stored, %d other ones read", size, len(got))
 		}
-		if u := must(s.Usage(ctx))(t); u < 0 || u > 1 {
-			t.Errorf("it is full to %f", u)
+	}
+	_, err := blobs.Get(ctx, "sha256-0000000000000000000000000000000000000000000000000000000000000000")
+	wantError(t, err, domain.ErrNoKey)
+}
+
+func deadLetters(t *testing.T, open opener) {
+	ctx, letters := testContext(t), open(t).DeadLetters()
+	for _, letter := range []domain.DeadLetter{
+		{Kind: "subscriber", Name: "index", Reason: "failed", Headers: map[string]string{"Position": "00-1-0"}, Data: []byte("x")},
+		{Kind: "", Name: "a.b c>*/é", Reason: "two\r\nlines", Headers: map[string]string{"bad key:\r\n": "bad\r\nvalue"}},
+		{Kind: "commit", Name: "00", Data: make([]byte, 2<<20)},
+	} {
+		if err := letters.Put(ctx, letter); err != nil {
+			t.Errorf("%.40q: %v", letter.Name, err)
 		}
-		if d := s.Data(); d.ID == "" || d.Generation < 1 || d.Partitions < 1 || d.Durability == "" {
-			t.Errorf("it describes itself as %+v", d)
-		}
-	})
+	}
+}
+
+func clockAndUsage(t *testing.T, open opener) {
+	ctx, s := testContext(t), open(t)
+	if d := time.Since(must(s.Clock(ctx))(t)).Abs(); d > time.Minute {
+		t.Errorf("its clock is %s off", d)
+	}
+	if u := must(s.Usage(ctx))(t); u < 0 || u > 1 {
+		t.Errorf("it is full to %f", u)
+	}
+	if d := s.Data(); d.ID == "" || d.Generation < 1 || d.Partitions < 1 || d.Durability == "" {
+		t.Errorf("it describes itself as %+v", d)
+	}
 }
 
 func testContext(t *testing.T) context.Context {

@@ -279,8 +279,8 @@ func readFrame(r *bufio.Reader) ([]byte, *Message, error) {
 			return nil, nil, fmt.Errorf("the header size in %q: %w", line, err)
 		}
 	}
-	frame := append(line, make([]byte, size+2)...)
-	payload := frame[len(frame)-size-2:]
+	frame := make([]byte, len(line)+size+2)
+	payload := frame[copy(frame, line):]
 	if _, err := io.ReadFull(r, payload); err != nil {
 		return nil, nil, err
 	}
