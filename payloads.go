@@ -4,28 +4,90 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 
 	"github.com/tasker-go/tasker/domain"
 )
 
-// payloads reads and writes what is too large for state and events.
-type payloads struct{ from domain.Store }
+// payloads reads and writes what is too large for state and events. What was read lately is kept: the steps of a task
+// ask for the same context one after the other.
+type payloads struct {
+	from  domain.Store
+	cache *payloadCache
+}
+
+// Limits of the cache, per process.
+const (
+	cachedPayloads = 1024
+	cachedBytes    = 16 << 20
+)
+
+// payloadCache drops the oldest when it is full.
+type payloadCache struct {
+	mu    sync.Mutex
+	texts map[cacheKey]json.RawMessage
+	order []cacheKey
+	bytes int
+}
+
+// cacheKey is what a payload refers to: an event, or a blob.
+type cacheKey struct {
+	at   domain.Position
+	blob string
+}
+
+func (c *payloadCache) get(at domain.Position, blob string) (json.RawMessage, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text, ok := c.texts[cacheKey{at, blob}]
+	return text, ok
+}
+
+func (c *payloadCache) put(at domain.Position, blob string, text json.RawMessage) {
+	if len(text) > cachedBytes/8 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := cacheKey{at, blob}
+	if _, ok := c.texts[key]; ok {
+		return
+	}
+	c.texts[key] = text
+	c.order = append(c.order, key)
+	c.bytes += len(text)
+	for len(c.order) > cachedPayloads || c.bytes > cachedBytes {
+		c.bytes -= len(c.texts[c.order[0]])
+		delete(c.texts, c.order[0])
+		c.order = c.order[1:]
+	}
+}
+
+func newPayloads(store domain.Store) payloads {
+	return payloads{store, &payloadCache{texts: map[cacheKey]json.RawMessage{}}}
+}
 
 // load returns a payload's JSON, wherever it is. nil for none.
 func (p payloads) load(ctx context.Context, x domain.Payload) (json.RawMessage, error) {
-	switch {
-	case x.JSON != nil:
+	if x.JSON != nil || x.IsZero() {
 		return x.JSON, nil
-	case x.Blob != "":
-		text, err := p.from.Blobs().Get(ctx, x.Blob)
-		if err != nil {
-			return nil, fmt.Errorf("payload %s: %w", x.Blob, err)
-		}
-		return text, nil
-	case x.Pos.Sequence != 0:
-		return p.fromLog(ctx, x.Pos)
 	}
-	return nil, nil
+	if text, ok := p.cache.get(x.Pos, x.Blob); ok {
+		return text, nil
+	}
+	var text json.RawMessage
+	var err error
+	if x.Blob != "" {
+		if text, err = p.from.Blobs().Get(ctx, x.Blob); err != nil {
+			err = fmt.Errorf("payload %s: %w", x.Blob, err)
+		}
+	} else {
+		text, err = p.fromLog(ctx, x.Pos)
+	}
+	if err == nil {
+		p.cache.put(x.Pos, x.Blob, text)
+	}
+	return text, err
 }
 
 // fromLog reads the event that holds the payload.

@@ -34,7 +34,7 @@ type router struct {
 }
 
 func newRouter(store domain.Store, logger *slog.Logger) router {
-	return router{store: store, definitions: newDefinitions(store.Definitions()), payloads: payloads{store}, logger: logger}
+	return router{store: store, definitions: newDefinitions(store.Definitions()), payloads: newPayloads(store), logger: logger}
 }
 
 // call brings a request to the owner of the partition. It is sent again only while nothing can have come of it.
