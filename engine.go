@@ -184,27 +184,34 @@ func (e *Engine) checkClock(ctx context.Context) error {
 	return nil
 }
 
-// watch looks after what changes slowly: how full the store is, and definitions that others have applied.
+// watch looks after what changes slowly: how full the store is, and definitions that others have applied. A store that
+// says nothing of its limit is looked at once a minute, so that a month of virtual time costs little.
 func (e *Engine) watch(ctx context.Context) {
-	every := time.NewTicker(2 * time.Second)
-	defer every.Stop()
+	const quick, slow = 2 * time.Second, time.Minute
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		next := quick
 		usage, err := e.store.Usage(ctx)
 		if err == nil {
+			if usage == 0 {
+				next = slow
+			}
 			if full := usage >= 0.9; full != e.full.Swap(full) {
 				e.config.Logger.Warn("fill level of the store", "usage", usage, "submissions_refused", full)
 			}
 		}
-		if n%5 == 4 {
+		if n%5 == 4 || n > 0 && next == slow {
 			if err := e.definitions.refresh(ctx); err != nil && ctx.Err() == nil {
 				e.config.Logger.Debug("definitions were not refreshed", "error", err)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-every.C:
-		}
+		timer.Reset(next)
 	}
 }
 
