@@ -134,7 +134,10 @@ func (p *Partition) Fold(r domain.Record) (*Entry, error) {
 			return entry, nil
 		}
 		return nil, nil
-	default:
+	case domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskCompleted, domain.TaskFailed,
+		domain.TaskRetryRequested, domain.TaskCancelled, domain.TaskResolvedManually, domain.TaskPaused, domain.TaskResumed,
+		domain.TaskAnnotated, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
+		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped:
 		entry := p.find(r.Task)
 		if entry == nil {
 			// Of a task that has ended: it stays as it is, but its history goes on.
@@ -149,6 +152,7 @@ func (p *Partition) Fold(r domain.Record) (*Entry, error) {
 		entry.Task.Touch(r.Position.Sequence)
 		return entry, nil
 	}
+	return nil, nil
 }
 
 // Own makes sure that no snapshot that is being written shares the task. Whoever changes a task calls it first.

@@ -85,10 +85,14 @@ func FindTask(ctx context.Context, log domain.Log, partition int, id domain.Task
 		return 0, false, nil
 	}
 	over := errors.New("the task has ended")
+	ended := false
 	text := id.Append(nil)
 	var decoder domain.Decoder
 	err = log.Scan(ctx, from, func(m domain.Message) error {
 		if m.CommitID == "" || !bytes.Contains(m.Data, text) {
+			if ended { // and what its cancelled steps say followed at once
+				return over
+			}
 			return nil
 		}
 		c, err := decoder.Decode(m.Data, partition, m.Sequence)
@@ -100,11 +104,9 @@ func FindTask(ctx context.Context, log domain.Log, partition int, id domain.Task
 		}
 		for _, r := range recordsOf(c, id) {
 			last, found = m.Sequence, true
-			if ends(r.Event) && !id.Keyed() {
-				err = over
-			}
+			ended = ended || ends(r.Event) && !id.Keyed()
 		}
-		return err
+		return nil
 	})
 	if err != nil && !errors.Is(err, over) {
 		return 0, false, fmt.Errorf("find task %s: %w", id, err)
