@@ -203,8 +203,8 @@ type Stats struct {
 	Parked     uint64 // events put into the dead letters
 	Unfinished int    // events read and not finished
 	Waiting    int    // tasks that wait for their next try
-	Next       []domain.Position
 	// Next is by partition the oldest event that is not finished; empty until this process runs the subscriber.
+	Next []domain.Position
 }
 
 // Stats of this process.
