@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tasker-go/tasker"
+	"github.com/tasker-go/tasker/domain"
+)
+
+// progress shows what happens to tasks while it happens. Its methods may be called from any goroutine.
+type progress interface {
+	// say prints a line that stays.
+	say(line string)
+	// show begins with a task, or with a fresh state of it.
+	show(v *taskView)
+	// event folds an event into its task and shows the change.
+	event(e tasker.Event)
+	// stepSays prints what a step wrote.
+	stepSays(task tasker.TaskView, step tasker.StepView, level slog.Level, text string)
+	// close ends it; what is shown last stays.
+	close()
+}
+
+// newProgress chooses by what it writes to.
+func newProgress(w io.Writer) progress {
+	if fd, ok := terminal(w); ok {
+		return newLive(w, fd)
+	}
+	return &plain{w: w, views: map[tasker.TaskID]*taskView{}, began: time.Now()}
+}
+
+// plain prints a line per change, with the time since the begin.
+type plain struct {
+	mu    sync.Mutex
+	w     io.Writer
+	views map[tasker.TaskID]*taskView
+	began time.Time
+	width int // of the column of names
+}
+
+func (p *plain) say(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, _ = fmt.Fprintln(p.w, line)
+}
+
+func (p *plain) show(v *taskView) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.views[v.id] = v
+	for i := range v.steps {
+		p.width = min(max(p.width, len(v.steps[i].name)), 40)
+	}
+}
+
+func (p *plain) event(e tasker.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v := p.views[e.Task]
+	if v == nil || !v.apply(e) {
+		return
+	}
+	subject, text := describe(v, e)
+	if text == "" {
+		return
+	}
+	p.line(e.At.Time(), v, subject, text)
+}
+
+func (p *plain) line(at time.Time, v *taskView, subject, text string) {
+	which := ""
+	if len(p.views) > 1 {
+		which = shortID(v.id) + "  "
+	}
+	elapsed := max(at.Sub(p.began), 0).Seconds()
+	_, _ = fmt.Fprintf(p.w, "%9.3fs  %s%s  %s\n", elapsed, which, pad(subject, p.width), text)
+}
+
+func (p *plain) stepSays(task tasker.TaskView, step tasker.StepView, _ slog.Level, text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if v := p.views[task.ID]; v != nil {
+		p.line(time.Now(), v, step.Name, "| "+oneLine(text))
+	}
+}
+
+func (p *plain) close() {}
+
+// shortID is the end of an id, which differs between tasks that were made one after the other.
+func shortID(id tasker.TaskID) string {
+	text := id.String()
+	return "…" + text[len(text)-8:]
+}
+
+// describe says what an event changed, after it was folded: the step, or "task", and what became of it. The text is
+// empty for what nobody waits for.
+func describe(v *taskView, e tasker.Event) (subject, text string) {
+	subject = "task"
+	switch x := e.Event.(type) {
+	case domain.TaskCreated:
+		text = "created"
+	case domain.TaskStartRequested, domain.TaskReenqueued:
+	case domain.TaskDelayed:
+	case domain.TaskCompleted:
+		text = "complete, " + span(v.ended.Sub(v.created))
+	case domain.TaskFailed:
+		text = "failed, " + span(v.ended.Sub(v.created))
+		if x.Reason == domain.FailDeadline {
+			text += ": its deadline has passed"
+		}
+	case domain.TaskRetryRequested:
+		text = "tried again" + because(x.Reason)
+	case domain.TaskCancelled:
+		text = "cancelled" + because(x.Reason)
+	case domain.TaskResolvedManually:
+		text = "resolved" + because(x.Reason)
+	case domain.TaskPaused:
+		text = "paused" + because(x.Reason)
+	case domain.TaskResumed:
+		text = "resumed" + because(x.Reason)
+	case domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
+		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped:
+		return describeStep(v, e)
+	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskAnnotated, domain.Unknown:
+	}
+	return subject, text
+}
+
+func describeStep(v *taskView, e tasker.Event) (subject, text string) {
+	about, ok := e.Event.(domain.StepEvent)
+	if !ok {
+		return "", ""
+	}
+	s := v.step(about.StepName())
+	switch x := e.Event.(type) {
+	case domain.StepExecutionRequested:
+		switch {
+		case x.Until != 0:
+			text = "sleeping " + span(x.Until.Sub(e.At))
+		case x.Attempt > 1:
+			text = fmt.Sprintf("running, attempt %d", x.Attempt)
+		default:
+			text = "running"
+		}
+	case domain.StepCompleted:
+		text = "complete, " + span(s.took) + because(x.Reason)
+	case domain.StepFailed:
+		text = "failed: " + errorText(&x.Error)
+		if x.RetryAt != 0 {
+			text = fmt.Sprintf("attempt %d of %d failed: %s; again in %s", s.attempt, s.limit, errorText(&x.Error), span(x.RetryAt.Sub(e.At)))
+		}
+	case domain.StepRetryRequested:
+		if x.NewRound {
+			text = "tried again" + because(x.Reason)
+		}
+	case domain.StepCancelled:
+		text = "cancelled" + because(x.Reason)
+	case domain.StepResolvedManually:
+		text = "resolved" + because(x.Reason)
+	case domain.StepSkipped:
+		text = "skipped" + because(x.Reason)
+	}
+	return s.name, text
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + oneLine(reason)
+}
+
+// errorText is a stored error in one line.
+func errorText(e *domain.StepError) string {
+	switch e.Kind {
+	case domain.KindWorkerLost:
+		return "the process that ran it is gone"
+	case domain.KindInterrupted:
+		return "interrupted by a stop"
+	}
+	return oneLine(e.Message)
+}
+
+// follow feeds the progress with the events behind the cursor, until enough says so or ctx ends.
+func follow(ctx context.Context, engine *tasker.Engine, from tasker.ReplayOptions, p progress, enough func() bool) error {
+	for e, err := range engine.Replay(ctx, from) {
+		if err != nil {
+			return err
+		}
+		p.event(e)
+		if enough() {
+			return nil
+		}
+	}
+	return context.Cause(ctx)
+}
