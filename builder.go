@@ -2,6 +2,7 @@ package tasker
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/tasker-go/tasker/domain"
@@ -107,6 +108,15 @@ func (b *Builder) MustBuild() *Workflow {
 type Workflow struct {
 	*Definition
 	handlers map[string]StepHandler
+}
+
+// GetStepHandler gives the handler that the builder was given for the step, so that a workflow is a TaskHandler itself:
+// one that replaces some handlers asks it for the rest.
+func (w *Workflow) GetStepHandler(step StepView) (StepHandler, error) {
+	if h := w.handlers[step.Handler]; h != nil {
+		return h, nil
+	}
+	return nil, fmt.Errorf("step %q runs the handler that is registered as %q, which is not part of the workflow", step.Name, step.Handler)
 }
 
 // StepOption sets one field of a step.
