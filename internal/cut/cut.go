@@ -1,0 +1,326 @@
+// Package cut kills an engine inside a test process: it stands between the engine and its store, and from the moment
+// that the line is cut nothing of the engine is stored any more, as if its process had been killed. What it sent before
+// stays. The engine's goroutines learn from it that they have lost, so that they can end.
+package cut
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/tasker-go/tasker/domain"
+)
+
+// ErrCut is what the dead engine gets to see; it is a domain.ErrUnavailable.
+var ErrCut = fmt.Errorf("%w: the line is cut", domain.ErrUnavailable)
+
+// Store is a line to a store. It implements domain.Store and domain.Commands.
+type Store struct {
+	to   domain.Store
+	once sync.Once
+	dead chan struct{}
+}
+
+// New lays a line to the store.
+func New(to domain.Store) *Store { return &Store{to: to, dead: make(chan struct{})} }
+
+// Cut cuts it, for good.
+func (s *Store) Cut() { s.once.Do(func() { close(s.dead) }) }
+
+func (s *Store) cut() bool {
+	select {
+	case <-s.dead:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Store) err() error {
+	if s.cut() {
+		return ErrCut
+	}
+	return nil
+}
+
+// Data implements domain.Store; so do the others up to Usage.
+func (s *Store) Data() domain.DataInfo { return s.to.Data() }
+
+// Log is a line to the log.
+func (s *Store) Log(partition int) domain.Log { return log{s, s.to.Log(partition)} }
+
+// Leases are a line to the leases. A lease that cannot be renewed is as good as lost.
+func (s *Store) Leases() domain.Leases { return leases{s} }
+
+// Snapshots are a line to the snapshots.
+func (s *Store) Snapshots() domain.Snapshots { return snapshots{s, s.to.Snapshots()} }
+
+// Blobs are a line to the blobs.
+func (s *Store) Blobs() domain.Blobs { return blobs{s, s.to.Blobs()} }
+
+// Definitions are a line to the table.
+func (s *Store) Definitions() domain.KV { return table{s, s.to.Definitions()} }
+
+// Cursors are a line to the table.
+func (s *Store) Cursors() domain.KV { return table{s, s.to.Cursors()} }
+
+// DeadLetters are a line to the dead letters.
+func (s *Store) DeadLetters() domain.DeadLetters { return letters{s} }
+
+// Clock is the store's.
+func (s *Store) Clock(ctx context.Context) (time.Time, error) {
+	if err := s.err(); err != nil {
+		return time.Time{}, err
+	}
+	return s.to.Clock(ctx)
+}
+
+// Usage is the store's.
+func (s *Store) Usage(ctx context.Context) (float64, error) {
+	if err := s.err(); err != nil {
+		return 0, err
+	}
+	return s.to.Usage(ctx)
+}
+
+// ServeCommands implements domain.Commands. After the cut requests come and are not answered.
+func (s *Store) ServeCommands(partition int, handle func(ctx context.Context, request []byte, reply func([]byte))) (func(), error) {
+	to, ok := s.to.(domain.Commands)
+	if !ok {
+		return func() {}, nil
+	}
+	stop, err := to.ServeCommands(partition, func(ctx context.Context, request []byte, reply func([]byte)) {
+		handle(ctx, request, func(answer []byte) {
+			if !s.cut() {
+				reply(answer)
+			}
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	// A dead process serves nobody.
+	gone := make(chan struct{})
+	go func() {
+		select {
+		case <-s.dead:
+		case <-gone:
+		}
+		stop()
+	}()
+	return sync.OnceFunc(func() { close(gone) }), nil
+}
+
+// Request implements domain.Commands.
+func (s *Store) Request(ctx context.Context, partition int, request []byte) ([]byte, error) {
+	to, ok := s.to.(domain.Commands)
+	switch {
+	case s.cut():
+		return nil, ErrCut
+	case !ok:
+		return nil, domain.ErrNoOwner
+	}
+	return to.Request(ctx, partition, request)
+}
+
+type log struct {
+	s  *Store
+	to domain.Log
+}
+
+// Append sends nothing over a line that is cut, and an answer that comes over it later is not heard.
+func (l log) Append(last uint64, commitID string, data []byte, done func(uint64, error)) {
+	if l.s.cut() {
+		go done(0, ErrCut) // it looks, and finds that it has lost: see Read
+		return
+	}
+	l.to.Append(last, commitID, data, func(sequence uint64, err error) {
+		if l.s.cut() {
+			sequence, err = 0, ErrCut
+		}
+		done(sequence, err)
+	})
+}
+
+// Read tells a dead engine that somebody else's commit stands at every place, so that it gives up.
+func (l log) Read(ctx context.Context, sequence uint64) (domain.Message, error) {
+	if l.s.cut() {
+		return domain.Message{Sequence: sequence, CommitID: "successor-1"}, ctx.Err()
+	}
+	return l.to.Read(ctx, sequence)
+}
+
+func (l log) Scan(ctx context.Context, from uint64, each func(domain.Message) error) error {
+	if err := l.s.err(); err != nil {
+		return err
+	}
+	return l.to.Scan(ctx, from, each)
+}
+
+func (l log) Follow(ctx context.Context, from uint64, each func(domain.Message) error) error {
+	follow, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		select {
+		case <-l.s.dead:
+			stop(ErrCut)
+		case <-follow.Done():
+		}
+	}()
+	err := l.to.Follow(follow, from, each)
+	if errors.Is(context.Cause(follow), ErrCut) {
+		return ErrCut
+	}
+	return err
+}
+
+func (l log) SequenceAt(ctx context.Context, t time.Time) (uint64, error) {
+	if err := l.s.err(); err != nil {
+		return 0, err
+	}
+	return l.to.SequenceAt(ctx, t)
+}
+
+func (l log) Bounds(ctx context.Context) (domain.LogBounds, error) {
+	if err := l.s.err(); err != nil {
+		return domain.LogBounds{}, err
+	}
+	return l.to.Bounds(ctx)
+}
+
+func (l log) Trim(ctx context.Context, before uint64) error {
+	if err := l.s.err(); err != nil {
+		return err
+	}
+	return l.to.Trim(ctx, before)
+}
+
+type leases struct{ s *Store }
+
+func (l leases) Acquire(ctx context.Context, name, holder string, ttl time.Duration) (domain.Lease, error) {
+	if err := l.s.err(); err != nil {
+		return nil, err
+	}
+	to, err := l.s.to.Leases().Acquire(ctx, name, holder, ttl)
+	if err != nil {
+		return nil, err
+	}
+	return lease{l.s, to}, nil
+}
+
+type lease struct {
+	s  *Store
+	to domain.Lease
+}
+
+func (l lease) Renew(ctx context.Context) error {
+	if l.s.cut() {
+		return domain.ErrLeaseTaken
+	}
+	return l.to.Renew(ctx)
+}
+
+// Release does nothing after the cut: the lease of a dead process has to run out.
+func (l lease) Release(ctx context.Context) error {
+	if l.s.cut() {
+		return domain.ErrLeaseTaken
+	}
+	return l.to.Release(ctx)
+}
+
+type snapshots struct {
+	s  *Store
+	to domain.Snapshots
+}
+
+func (x snapshots) Put(ctx context.Context, info domain.SnapshotInfo, content io.Reader) (domain.SnapshotInfo, error) {
+	if err := x.s.err(); err != nil {
+		return domain.SnapshotInfo{}, err
+	}
+	return x.to.Put(ctx, info, content)
+}
+
+func (x snapshots) List(ctx context.Context, partition int) ([]domain.SnapshotInfo, error) {
+	if err := x.s.err(); err != nil {
+		return nil, err
+	}
+	return x.to.List(ctx, partition)
+}
+
+func (x snapshots) Get(ctx context.Context, info domain.SnapshotInfo) ([]byte, error) {
+	if err := x.s.err(); err != nil {
+		return nil, err
+	}
+	return x.to.Get(ctx, info)
+}
+
+func (x snapshots) Delete(ctx context.Context, info domain.SnapshotInfo) error {
+	if err := x.s.err(); err != nil {
+		return err
+	}
+	return x.to.Delete(ctx, info)
+}
+
+type blobs struct {
+	s  *Store
+	to domain.Blobs
+}
+
+func (b blobs) Put(ctx context.Context, content []byte) (string, error) {
+	if err := b.s.err(); err != nil {
+		return "", err
+	}
+	return b.to.Put(ctx, content)
+}
+
+func (b blobs) Get(ctx context.Context, digest string) ([]byte, error) {
+	if err := b.s.err(); err != nil {
+		return nil, err
+	}
+	return b.to.Get(ctx, digest)
+}
+
+type table struct {
+	s  *Store
+	to domain.KV
+}
+
+func (t table) Get(ctx context.Context, key string) ([]byte, uint64, error) {
+	if err := t.s.err(); err != nil {
+		return nil, 0, err
+	}
+	return t.to.Get(ctx, key)
+}
+
+func (t table) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	if err := t.s.err(); err != nil {
+		return 0, err
+	}
+	return t.to.Put(ctx, key, value, revision)
+}
+
+func (t table) Delete(ctx context.Context, key string) error {
+	if err := t.s.err(); err != nil {
+		return err
+	}
+	return t.to.Delete(ctx, key)
+}
+
+func (t table) Keys(ctx context.Context) ([]string, error) {
+	if err := t.s.err(); err != nil {
+		return nil, err
+	}
+	return t.to.Keys(ctx)
+}
+
+type letters struct{ s *Store }
+
+func (x letters) Put(ctx context.Context, letter domain.DeadLetter) error {
+	if err := x.s.err(); err != nil {
+		return err
+	}
+	return x.s.to.DeadLetters().Put(ctx, letter)
+}

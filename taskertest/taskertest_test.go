@@ -1,0 +1,148 @@
+package taskertest_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/tasker-go/tasker"
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/taskertest"
+)
+
+type empty struct{}
+
+var errBusy = errors.New("busy")
+
+func one(h tasker.StepHandler, options ...tasker.StepOption) *tasker.Workflow {
+	return tasker.Define("one").Step("only", h, options...).MustBuild()
+}
+
+func TestThreeHoursOfBackoffTakeMilliseconds(t *testing.T) {
+	began := time.Now()
+	taskertest.Run(t, func(t *testing.T, e *taskertest.Engine) {
+		virtual := time.Now()
+		e.MustRegister(one(taskertest.FailTimes(3, tasker.RetryAfter(time.Hour, errBusy), "done"), tasker.Retries(4)))
+		e.When("one", empty{}).ThenComplete(map[string]string{"only": "done"})
+		if got := time.Since(virtual); got != 3*time.Hour {
+			t.Errorf("it took %s of virtual time, want 3h", got)
+		}
+	})
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %s of real time", took)
+	}
+}
+
+func TestTraceTellsWhatHappened(t *testing.T) {
+	taskertest.Run(t, func(_ *testing.T, e *taskertest.Engine) {
+		e.MustRegister(one(taskertest.FailTimes(1, errBusy, nil)))
+		e.When("one", empty{}).ThenComplete(map[string]any{"only": nil}).ThenTrace(
+			"task.created", "task.start_requested", "step.execution_requested only 1", "step.failed only 1",
+			"workflow.task_reenqueue_delayed", "step.retry_requested only", "task.start_requested",
+			"step.execution_requested only 2", "step.completed only 2", "task.completed")
+	})
+}
+
+func TestStubReplacesSomeHandlersOnly(t *testing.T) {
+	taskertest.Run(t, func(_ *testing.T, e *taskertest.Engine) {
+		w := tasker.Define("two").
+			Step("first", taskertest.Fails(errBusy)).
+			Step("second", tasker.Handle(func(ctx context.Context, _ empty) (string, error) {
+				first, err := tasker.ResultOf[string](ctx, "first")
+				return "after " + first, err
+			}), tasker.After("first")).
+			MustBuild()
+		e.MustRegister(w)
+		e.Stub(w, "first", taskertest.Returns("stub"))
+		e.When("two", empty{}).ThenComplete(map[string]string{"second": "after stub"})
+	})
+}
+
+func TestCrashRunsTheStepAgain(t *testing.T) {
+	taskertest.Run(t, func(t *testing.T, e *taskertest.Engine) {
+		e.MustRegister(one(taskertest.Takes(5*time.Minute, "done"), tasker.NoRetry()))
+		_ = e.MustSubmit("one", empty{})
+		id := e.MustSubmit("one", empty{})
+		e.Advance(time.Second)
+		e.Crash()
+		if got := e.MustFail(id); got.Errors["only"] != "the process that ran it is gone" {
+			t.Errorf("the error is %q", got.Errors["only"])
+		}
+	})
+	taskertest.Run(t, func(t *testing.T, e *taskertest.Engine) {
+		e.MustRegister(one(taskertest.Takes(5*time.Minute, "done"), tasker.Retries(1)))
+		id := e.MustSubmit("one", empty{})
+		e.Advance(time.Second)
+		e.Crash()
+		e.MustWait(id)
+		s := e.MustStep(id, "only")
+		if s.Attempt != 2 || s.Executions != 1 {
+			t.Errorf("attempt %d, executions %d, want 2 and 1", s.Attempt, s.Executions)
+		}
+	})
+}
+
+func TestRestartWaitsForWhatRuns(t *testing.T) {
+	taskertest.Run(t, func(t *testing.T, e *taskertest.Engine) {
+		e.MustRegister(one(taskertest.Takes(30*time.Second, "done")))
+		id := e.MustSubmit("one", empty{})
+		e.Restart()
+		e.MustWait(id)
+		if got := e.MustStep(id, "only").Attempt; got != 1 {
+			t.Errorf("it took %d attempts", got)
+		}
+	})
+}
+
+func TestHandlersThatIgnoreTheirContextEndBeforeTheBubble(t *testing.T) {
+	taskertest.Run(t, func(_ *testing.T, e *taskertest.Engine) {
+		e.MustRegister(one(tasker.Handle(func(context.Context, empty) (string, error) {
+			time.Sleep(time.Hour)
+			return "late", nil
+		}), tasker.Timeout(time.Second), tasker.NoRetry()))
+		e.When("one", empty{}).ThenFail("only")
+	})
+}
+
+func TestGivenCallsAHandlerWithoutAnEngine(t *testing.T) {
+	type order struct{ Total int }
+	h := tasker.Handle(func(ctx context.Context, in order) (int, error) {
+		step, _ := tasker.StepOf(ctx)
+		switch factor, err := tasker.ResultOf[int](ctx, "factor"); {
+		case errors.Is(err, tasker.ErrNoResult):
+			return 0, tasker.Permanent(err)
+		case step.Attempt < 2:
+			return 0, tasker.RetryAfter(time.Minute, errBusy)
+		default:
+			return factor * in.Total, err
+		}
+	})
+	given := func() *taskertest.Case { return taskertest.Given(h).Context(order{7}) }
+
+	if got := given().NoResult("factor").Call(t.Context()); !got.Permanent() {
+		t.Errorf("without a factor: %v", got.Err)
+	}
+	got := given().Result("factor", 6).Call(t.Context())
+	if got.Permanent() || got.RetryAfter() != time.Minute || !errors.Is(got.Err, errBusy) {
+		t.Errorf("first attempt: %v", got.Err)
+	}
+	var n int
+	if err := given().Result("factor", 6).Attempt(2, got.Err).Call(t.Context()).Decode(&n); err != nil || n != 42 {
+		t.Errorf("second attempt: %d, %v", n, err)
+	}
+	if got := given().Attempt(2, nil).Call(t.Context()); !errors.Is(got.Err, domain.ErrUnknownStep) {
+		t.Errorf("a step that was not given: %v", got.Err)
+	}
+	if got := taskertest.Given(h).Context("no object").Result("factor", 1).Call(t.Context()); !got.Permanent() {
+		t.Errorf("a context that does not fit: %v", got.Err)
+	}
+}
+
+func TestAWeekOfWaitingIsCheap(t *testing.T) {
+	began := time.Now()
+	taskertest.Run(t, func(_ *testing.T, e *taskertest.Engine) { e.Advance(7 * 24 * time.Hour) })
+	if took := time.Since(began); took > 20*time.Second { // 0.15 s on two cores, 0.7 s with the race detector
+		t.Errorf("it took %s", took)
+	}
+}
