@@ -256,6 +256,17 @@ func (t *Task) LowestReference() uint64 {
 	return lowest
 }
 
+// Under is the definition under the hash with which it was adopted. Tasks name it so for ever, also when a later version
+// of tasker would write the same definition otherwise and get another hash.
+func (d *Definition) Under(hash string) *Definition {
+	if d.hash == hash {
+		return d
+	}
+	c := *d
+	c.hash = hash
+	return &c
+}
+
 // PackError says that bytes are not a packed task, or not one that this version can read.
 type PackError struct {
 	Task TaskID // as far as it was read

@@ -102,7 +102,7 @@ func (p *Partition) Fold(r domain.Record) (*Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.definitions[e.Hash] = def
+		p.definitions[e.Hash] = def.Under(e.Hash)
 		return nil, nil
 	case domain.PartitionSkipped:
 		p.skipped[e.Sequence] = true

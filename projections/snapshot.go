@@ -320,7 +320,7 @@ func (r *snapshotReader) partition() (*Partition, error) {
 		if err != nil || r.bad {
 			return nil, fmt.Errorf("%w: definition %s: %w", ErrSnapshotCorrupt, adopted.Hash, err)
 		}
-		p.definitions[adopted.Hash] = def
+		p.definitions[adopted.Hash] = def.Under(adopted.Hash)
 	}
 	for range r.section(1) {
 		p.skipped[r.number()] = true

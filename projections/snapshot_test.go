@@ -260,6 +260,27 @@ func TestASnapshotThatCannotBeReadSaysWhy(t *testing.T) {
 	}
 }
 
+func TestADefinitionKeepsTheHashUnderWhichItWasAdopted(t *testing.T) {
+	w := newWorld(t)
+	const former = "00000000000000000000000000000000" // an older version wrote the body otherwise
+	w.fact(domain.TaskID{}, domain.DefinitionAdopted{Hash: former, Body: w.def.Body()}, "")
+	id := unkeyedID(1)
+	w.fact(id, domain.TaskCreated{Name: "w", Version: "0.1.0", Definition: former}, "")
+	w.do(id, domain.StartStep{Step: 0}, "")
+	w.do(id, domain.FailStep{Step: 0, Attempt: 1, Error: domain.StepError{Kind: domain.KindPermanent}}, "")
+	w.do(id, domain.FailTask{}, "")
+	w.commit(t)
+	loaded, err := ReadSnapshot(snapshotOf(t, w.p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*Partition{w.p, loaded} {
+		if e := p.Find(id); e == nil || e.Task.Definition.Hash() != former {
+			t.Errorf("the task came back as %+v", e)
+		}
+	}
+}
+
 // resum makes the checksum right.
 func resum(b []byte) []byte {
 	n := len(b) - 4
