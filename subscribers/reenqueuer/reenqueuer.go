@@ -11,11 +11,12 @@ type Reenqueuer struct{}
 func (Reenqueuer) Name() string { return "reenqueuer" }
 
 // ReactsTo lists whatever can make something due at once: a lost execution is retried without waiting, and a retry
-// may have come due during a pause.
+// may have come due during a pause. What React itself leads to is among them, because it does one thing at a time and
+// several may be due at once.
 func (Reenqueuer) ReactsTo() []domain.EventType {
 	return []domain.EventType{
-		domain.TaskCreatedType, domain.TaskResumedType, domain.TaskRetryRequestedType, domain.StepFailedType,
-		domain.StepResolvedManuallyType, domain.StepCancelledType, domain.StepRetryRequestedType,
+		domain.TaskCreatedType, domain.TaskResumedType, domain.TaskRetryRequestedType,
+		domain.StepCompletedType, domain.StepFailedType, domain.StepResolvedManuallyType, domain.StepCancelledType, domain.StepRetryRequestedType,
 	}
 }
 
