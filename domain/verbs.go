@@ -97,29 +97,33 @@ func (t *Task) decideStepVerb(cmd Command, now Instant, out []Event) ([]Event, e
 	if err != nil || t.State != Error {
 		return out, err
 	}
-	if len(out) == first {
-		// Nothing to do, unless the commit of the same verb was cut short before it reopened the task: one that failed
-		// for its steps is otherwise neither complete nor able to go on.
-		if t.Failed == FailStepsInError && (t.goesOn() || t.allComplete()) {
-			out = append(out, TaskRetryRequested{Deadline: deadlineFrom(t.Definition, now)})
-		}
-		return out, nil
-	}
 	// A verb on a step of a failed task reopens the task when it makes something possible.
-	after := t.Clone()
-	for _, e := range out[first:] {
-		Evolve(after, Record{Event: e, At: now, Task: t.ID})
+	after := t
+	if len(out) > first {
+		after = t.Clone()
+		for _, e := range out[first:] {
+			Evolve(after, Record{Event: e, At: now, Task: t.ID})
+		}
 	}
-	if t.opens(after) || after.allComplete() {
+	if t.opens(after) {
 		out = append(out, TaskRetryRequested{Deadline: deadlineFrom(t.Definition, now)})
 	}
 	return out, nil
 }
 
-// opens reports whether a step could run, or be tried again, in after that could not before.
+// opens reports whether a failed task is reopened when a verb on one of its steps has made after of it. A task that
+// failed for its steps could neither go on nor complete; if it can without the verb, the commit of an earlier verb was
+// cut short before it reopened the task. In one that failed for its deadline, steps may have been ready all the time.
 func (t *Task) opens(after *Task) bool {
-	if !after.goesOn() || !t.goesOn() {
-		return after.goesOn()
+	switch {
+	case after == t && t.Failed != FailStepsInError:
+		return false
+	case after.allComplete():
+		return true
+	case !after.goesOn():
+		return false
+	case t.Failed == FailStepsInError || !t.goesOn():
+		return true
 	}
 	for i := range after.Steps {
 		if after.class(i).eligible && !t.class(i).eligible {
