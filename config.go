@@ -41,7 +41,7 @@ type Config struct {
 	SlotsPerHandler map[string]int
 	// MaxQueue is how many submissions and commands may wait per partition before ErrOverloaded. Default 4096.
 	MaxQueue int
-	// MaxReady is how many ready steps may wait for slots per partition before submissions are refused. Default 50,000.
+	// MaxReady is how many ready steps may wait for slots per partition before submissions are refused. Default 20,000.
 	MaxReady int
 	// Drain is how long Run waits for running steps when its context ends; the rest is recorded as interrupted.
 	// Default 30 s; negative = not at all.

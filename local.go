@@ -89,6 +89,33 @@ func await[T any](ctx context.Context, c *subscribers.Coordinator, ask func(repl
 	}
 }
 
+// Submit is the router's, refused early: a process that has too much to do already must not spend its time on saying so.
+func (e *Engine) Submit(ctx context.Context, name string, input any, options ...SubmitOption) (Receipt, error) {
+	if err := e.overloaded(); err != nil {
+		return Receipt{}, err
+	}
+	return e.router.Submit(ctx, name, input, options...)
+}
+
+// SubmitRequest is Submit with everything in one value.
+func (e *Engine) SubmitRequest(ctx context.Context, s Submission) (Receipt, error) {
+	if err := e.overloaded(); err != nil {
+		return Receipt{ID: s.ID}, err
+	}
+	return e.router.SubmitRequest(ctx, s)
+}
+
+// overloaded is the refusal that every partition would give.
+func (e *Engine) overloaded() error {
+	var err error
+	for _, c := range e.parts {
+		if err = c.Admits(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 func (e *Engine) localSubmit(ctx context.Context, c *subscribers.Coordinator, s *Submission) (*response, error) {
 	if err := c.Admits(); err != nil {
 		return nil, err // before the work of checking it

@@ -15,7 +15,7 @@ import (
 const (
 	DefaultLeaseTTL      = 10 * time.Second
 	DefaultQueue         = 4096     // submissions and commands that may wait
-	DefaultMaxHeld       = 50_000   // ready steps that may wait for slots before submissions are refused
+	DefaultMaxHeld       = 20_000   // ready steps that may wait for slots before submissions are refused
 	DefaultMaxLive       = 1 << 20  // live tasks of a partition
 	DefaultSnapshotBytes = 64 << 20 // log bytes between two snapshots, at least
 	DefaultRetention     = 30 * 24 * time.Hour
@@ -102,6 +102,7 @@ type Coordinator struct {
 	stopping bool
 	gone     bool // NATS cannot be reached
 
+	queued      atomic.Int64 // requests
 	held        atomic.Int64
 	live        atomic.Int64
 	definitions sync.Map // hash -> *domain.Definition: what has been adopted
@@ -163,10 +164,7 @@ func (c *Coordinator) Admits() error {
 			return err
 		}
 	}
-	c.mu.Lock()
-	full := len(c.requests) >= c.Queue
-	c.mu.Unlock()
-	if full || int(c.held.Load()) > c.MaxHeld || int(c.live.Load()) > c.MaxLive {
+	if int(c.queued.Load()) >= c.Queue || int(c.held.Load()) > c.MaxHeld || int(c.live.Load()) > c.MaxLive {
 		c.metrics.refused.Add(1)
 		return ErrOverloaded
 	}
@@ -249,6 +247,7 @@ func (c *Coordinator) request(in input) error {
 		return ErrOverloaded
 	}
 	c.requests = append(c.requests, in)
+	c.queued.Store(int64(len(c.requests)))
 	if len(c.requests) == 1 {
 		c.poke()
 	}

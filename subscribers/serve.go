@@ -130,6 +130,7 @@ func (o *ownership) turn() error {
 	o.mu.Lock()
 	reports, requests := o.reports, o.requests
 	o.reports, o.requests = nil, nil
+	o.queued.Store(0)
 	o.mu.Unlock()
 	began := time.Now()
 	late := func(i int) bool { return i&31 == 31 && time.Since(began) > turnTime || o.m.Full() }
@@ -184,6 +185,7 @@ func (o *ownership) giveBack(reports, requests []input) {
 	o.mu.Lock()
 	o.reports = append(reports[:len(reports):len(reports)], o.reports...)
 	o.requests = append(requests[:len(requests):len(requests)], o.requests...)
+	o.queued.Store(int64(len(o.requests)))
 	o.mu.Unlock()
 	o.poke()
 }
