@@ -14,11 +14,11 @@ var errLeaseLost = errors.New("the lease was lost to another process")
 
 // held is a lease that is being renewed in the background. A lease saves work and fences nothing; but what is not an
 // append needs one: an owner that has not renewed for two thirds of the ttl starts no handler and answers nothing, and
-// at the ttl the contexts of running ones are cancelled (DESIGN 5).
+// at the ttl the contexts of running ones are cancelled (DESIGN 5). Its age is measured on the monotonic clock, not on
+// Config.Clock: a wall clock that is set ahead makes no lease older.
 type held struct {
 	lease   domain.Lease
 	ttl     time.Duration
-	clock   func() time.Time
 	renewed chan time.Time
 	lost    chan error
 	stop    context.CancelFunc
@@ -31,7 +31,7 @@ func leaseName(partition int) string { return fmt.Sprintf("partition-%02d", part
 func (c *Coordinator) acquire(ctx context.Context) (*held, error) {
 	for first := true; ; first = false {
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		began := c.Clock()
+		began := time.Now()
 		lease, err := c.Store.Leases().Acquire(try, leaseName(c.Partition), c.Holder, c.LeaseTTL)
 		cancel()
 		if err == nil {
@@ -53,7 +53,7 @@ func (c *Coordinator) acquire(ctx context.Context) (*held, error) {
 func (c *Coordinator) keep(ctx context.Context, lease domain.Lease, began time.Time) *held {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	h := &held{
-		lease: lease, ttl: c.LeaseTTL, clock: c.Clock, stop: stop,
+		lease: lease, ttl: c.LeaseTTL, stop: stop,
 		renewed: make(chan time.Time, 1), lost: make(chan error, 1), done: make(chan struct{}),
 	}
 	h.renewed <- began
@@ -67,7 +67,7 @@ func (c *Coordinator) keep(ctx context.Context, lease domain.Lease, began time.T
 				return
 			case <-every.C:
 			}
-			began := c.Clock()
+			began := time.Now()
 			try, cancel := context.WithTimeout(ctx, c.LeaseTTL/3)
 			err := lease.Renew(try)
 			cancel()

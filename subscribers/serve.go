@@ -273,7 +273,7 @@ func (o *ownership) checkLease() error {
 		return err
 	default:
 	}
-	if !o.abandoned && o.Clock().Sub(o.renewed) > o.lease.ttl {
+	if !o.abandoned && time.Since(o.renewed) > o.lease.ttl {
 		o.abandoned = true
 		if o.Abandoned != nil {
 			o.Abandoned(o.Partition)
@@ -283,7 +283,7 @@ func (o *ownership) checkLease() error {
 }
 
 // mayAct reports whether effects may be released: only with a lease that is fresh enough.
-func (o *ownership) mayAct() bool { return o.Clock().Sub(o.renewed) < o.lease.ttl*2/3 }
+func (o *ownership) mayAct() bool { return time.Since(o.renewed) < o.lease.ttl*2/3 }
 
 func (o *ownership) quiet() bool {
 	o.mu.Lock()
