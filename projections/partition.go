@@ -33,6 +33,7 @@ type Partition struct {
 	epoch   uint32
 	sharing bool
 	copied  []*Entry // since Freeze
+	stale   []*Entry // copied before Thaw: shared is to be brought up to date before the next Freeze
 }
 
 // Entry is a task in memory.
@@ -157,6 +158,9 @@ func (p *Partition) Fold(r domain.Record) (*Entry, error) {
 
 // Own makes sure that no snapshot that is being written shares the task. Whoever changes a task calls it first.
 func (p *Partition) Own(e *Entry) {
+	if len(p.stale) > 0 {
+		p.refresh(64) // a few at a time, so that Thaw does not hold its caller up
+	}
 	if p.sharing && e.epoch != p.epoch {
 		e.Task = e.Task.Clone()
 		e.epoch = p.epoch
