@@ -34,12 +34,22 @@ type Run struct {
 	// Log holds everything that has happened, each event at a sequence of its own.
 	Log []domain.Record
 
-	reactors []reactor
+	reactors [3]reactor
 	discover *discoverer.Discoverer
-	asks     map[domain.EventType]uint
 	dirty    uint
 	taken    int
 }
+
+// asks says by event type which reactors to ask.
+var asks = func() map[domain.EventType]uint {
+	asks := map[domain.EventType]uint{}
+	for i, x := range New(nil, 0).reactors {
+		for _, t := range x.ReactsTo() {
+			asks[t] |= 1 << i
+		}
+	}
+	return asks
+}()
 
 // New makes a run of a definition that has been validated. Submit is its first input.
 func New(def *domain.Definition, slots int) *Run {
@@ -51,13 +61,25 @@ func New(def *domain.Definition, slots int) *Run {
 // restart is what a new owner begins with: reactors that remember nothing.
 func (r *Run) restart() {
 	r.discover = discoverer.New(r)
-	r.reactors = []reactor{reenqueuer.Reenqueuer{}, finalizer.Finalizer{}, r.discover} // the order of the engine
-	r.asks = map[domain.EventType]uint{}
-	for i, x := range r.reactors {
-		for _, t := range x.ReactsTo() {
-			r.asks[t] |= 1 << i
-		}
+	r.reactors = [...]reactor{reenqueuer.Reenqueuer{}, finalizer.Finalizer{}, r.discover} // the order of the engine
+}
+
+// Fork is a run that goes on from here on its own, with reactors that remember nothing and an empty log.
+func (r *Run) Fork() *Run {
+	f := &Run{Def: r.Def, Task: r.Task.Clone(), Now: r.Now, Slots: r.Slots}
+	f.restart()
+	return f
+}
+
+// Replay folds events that another run made, and settles.
+func (r *Run) Replay(log []domain.Record) {
+	for _, rec := range log {
+		r.Now = max(r.Now, rec.At)
+		domain.Evolve(r.Task, rec)
+		r.Log = append(r.Log, rec)
 	}
+	r.settleAll()
+	r.resume()
 }
 
 // ID is the id of every task of a run.
@@ -183,7 +205,7 @@ func (r *Run) fold(e domain.Event) {
 	} else {
 		domain.Evolve(r.Task, rec)
 	}
-	r.dirty |= r.asks[e.Type()]
+	r.dirty |= asks[e.Type()]
 }
 
 func (r *Run) settleAll() {

@@ -15,8 +15,8 @@ func (Reenqueuer) Name() string { return "reenqueuer" }
 // several may be due at once.
 func (Reenqueuer) ReactsTo() []domain.EventType {
 	return []domain.EventType{
-		domain.TaskCreatedType, domain.TaskResumedType, domain.TaskRetryRequestedType,
-		domain.StepCompletedType, domain.StepFailedType, domain.StepResolvedManuallyType, domain.StepCancelledType, domain.StepRetryRequestedType,
+		domain.TaskCreatedType, domain.TaskResumedType, domain.TaskRetryRequestedType, domain.StepCompletedType,
+		domain.StepFailedType, domain.StepResolvedManuallyType, domain.StepCancelledType, domain.StepRetryRequestedType,
 	}
 }
 

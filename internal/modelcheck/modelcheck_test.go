@@ -1,0 +1,250 @@
+package modelcheck
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/internal/scenario"
+)
+
+// leastStates is how many distinct states a full search has to reach.
+const leastStates = 100_000
+
+// TestNothingGetsStuckWhateverHappens is the exhaustive search of SEMANTICS 1 to 6 on small definitions.
+func TestNothingGetsStuckWhateverHappens(t *testing.T) {
+	began := time.Now()
+	states, moves := 0, 0
+	for _, m := range models(testing.Short() || raceEnabled) {
+		s := newSearch(m)
+		s.run(t)
+		if testing.Verbose() {
+			t.Logf("%-44s %7d states, %8d transitions", m.name, len(s.seen), s.moves)
+		}
+		states, moves = states+len(s.seen), moves+s.moves
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d states, %d transitions in %v", states, moves, time.Since(began).Round(time.Millisecond))
+	if !testing.Short() && !raceEnabled && states < leastStates {
+		t.Errorf("%d states; at least %d were meant to be searched", states, leastStates)
+	}
+}
+
+// model is a definition and what may happen to its task.
+type model struct {
+	name   string
+	def    *domain.Definition
+	slots  int // 0: a slot for any ready step may come at any time; else there are always enough
+	bypass []string
+	lost   int32 // executions of a step that may be lost per round
+}
+
+// search is a breadth-first search over one model.
+type search struct {
+	model
+	seen  map[uint64]bool
+	nodes []node
+	moves int
+}
+
+type node struct {
+	run    *scenario.Run
+	parent int
+	action string
+}
+
+// action is one thing that may happen next.
+type action struct {
+	name string
+	verb bool // an operator may say it twice
+	do   func(*scenario.Run) error
+}
+
+func newSearch(m model) *search { return &search{model: m, seen: map[uint64]bool{}} }
+
+func (s *search) run(t *testing.T) {
+	first := scenario.New(s.def, s.slots)
+	if err := first.Submit(domain.CreateTask{Context: domain.Inline([]byte(`{}`)), BypassSteps: s.bypass}); err != nil {
+		t.Fatal(s.name, err)
+	}
+	log := first.Log
+	s.visit(t, node{first.Fork(), -1, "submit"})
+	for cut := 1; cut < len(log); cut++ {
+		torn := scenario.New(s.def, s.slots)
+		torn.Task = scenario.Fold(s.def, log[:1])
+		torn.Replay(log[1:cut])
+		s.visit(t, node{torn.Fork(), -1, fmt.Sprintf("submit, cut after %d", cut)})
+	}
+	for at := 0; at < len(s.nodes) && !t.Failed(); at++ {
+		s.expand(t, at)
+		s.nodes[at].run = nil
+	}
+}
+
+// expand does everything that may happen in a state, whole and cut short after each event.
+func (s *search) expand(t *testing.T, at int) {
+	from := s.nodes[at].run
+	before := key(from)
+	for _, a := range s.actions(from) {
+		to := from.Fork()
+		err := a.do(to)
+		s.moves++
+		log := to.Log
+		if err != nil && len(log) > 0 {
+			t.Errorf("%s: %q was refused and led to %d events:\n%s", s.name, a.name, len(log), s.path(at))
+		}
+		if from.Task.State.Ended() && key(to) != before {
+			t.Errorf("%s: %q changed a task that had ended:\n%s", s.name, a.name, s.path(at))
+		}
+		if len(log) == 0 {
+			continue
+		}
+		s.visit(t, node{to.Fork(), at, a.name})
+		if a.verb {
+			if err := a.do(to); len(to.Log) != len(log) {
+				t.Errorf("%s: %q said twice did something else (%v):\n%s", s.name, a.name, err, s.path(at))
+			}
+		}
+		for cut := 1; cut < len(log); cut++ {
+			torn := from.Fork()
+			torn.Replay(log[:cut])
+			s.visit(t, node{torn.Fork(), at, fmt.Sprintf("%s, cut after %d: %T", a.name, cut, log[cut-1].Event)})
+		}
+	}
+}
+
+func (s *search) visit(t *testing.T, n node) {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(key(n.run)))
+	if s.seen[h.Sum64()] {
+		return
+	}
+	s.seen[h.Sum64()] = true
+	s.nodes = append(s.nodes, n)
+	if wrong := s.wrong(n.run); wrong != "" {
+		t.Errorf("%s: %s\n%s", s.name, wrong, s.path(len(s.nodes)-1))
+	}
+}
+
+// wrong names what SEMANTICS promises and the state breaks.
+func (s *search) wrong(r *scenario.Run) string {
+	task := r.Task
+	running, ready := 0, 0
+	for i := range task.Steps {
+		if task.Steps[i].State == domain.InProgress {
+			running++
+		}
+		if task.Ready(i) {
+			ready++
+		}
+	}
+	unsettled := r.Unsettled()
+	switch {
+	case task.Status() == domain.StatusUnclear:
+		return "the status is unclear"
+	case len(unsettled) > 0:
+		return fmt.Sprintf("settled, and yet the reactors say %#v", unsettled)
+	case task.State.Live() && running == 0 && ready == 0 && task.NextWake() == 0 && !task.Paused:
+		return "a live task to which nothing can happen"
+	case !task.State.Live() && running > 0:
+		return "a task that is not live has a running step"
+	case !task.State.Live() && task.NextWake() != 0:
+		return "a task that is not live waits for a timer"
+	case task.NextWake() != 0 && task.NextWake() <= r.Now:
+		return "something is due and nothing happens"
+	case task.State.Live() && s.slots > 0 && ready > 0:
+		return "a ready step, and slots, and it does not start"
+	case task.State == domain.InProgress && running == 0 && ready == 0:
+		return "in progress, and nothing runs or could"
+	case task.State == domain.Pending && (running > 0 || ready > 0):
+		return "the task waits, and something runs or could"
+	}
+	return ""
+}
+
+// actions lists what may happen to the task.
+func (s *search) actions(r *scenario.Run) []action {
+	var list []action
+	do := func(name string, verb bool, cmd domain.Command) {
+		list = append(list, action{name, verb, func(r *scenario.Run) error { _, err := r.Do(cmd); return err }})
+	}
+	task := r.Task
+	for i := range task.Steps {
+		step, name := &task.Steps[i], s.def.Steps[i].Name
+		attempt := int(step.Attempt)
+		if step.State == domain.InProgress {
+			do("ok "+name, false, domain.CompleteStep{Step: i, Attempt: attempt, Result: domain.Inline([]byte(`1`))})
+			do("fail "+name, false, domain.FailStep{Step: i, Attempt: attempt})
+			do("permanent "+name, false, domain.FailStep{Step: i, Attempt: attempt, Error: domain.StepError{Kind: domain.KindPermanent}})
+			do("stale "+name, false, domain.FailStep{Step: i, Attempt: attempt - 1})
+			if step.Lost < s.lost {
+				do("lose "+name, false, domain.FailStep{Step: i, Attempt: attempt, Error: domain.StepError{Kind: domain.KindWorkerLost}})
+			}
+		}
+		if s.slots == 0 && task.Ready(i) {
+			do("start "+name, false, domain.StartStep{Step: i})
+		}
+		do("retry step "+name, true, domain.RetryStep{Step: name})
+		do("resolve step "+name, true, domain.ResolveStep{Step: name, Result: domain.Inline([]byte(`2`))})
+		do("cancel step "+name, true, domain.CancelStep{Step: name})
+		do("complete step "+name, true, domain.FinishStep{Step: name, Result: domain.Inline([]byte(`3`))})
+	}
+	do("cancel", true, domain.CancelTask{})
+	do("retry", true, domain.RetryTask{})
+	do("resolve", true, domain.ResolveTask{})
+	do("pause", true, domain.PauseTask{})
+	do("resume", true, domain.ResumeTask{})
+	if wake := task.NextWake(); wake != 0 {
+		list = append(list, action{"time passes", false, func(r *scenario.Run) error { r.Advance(max(0, wake.Sub(r.Now))); return nil }})
+	}
+	return list
+}
+
+// key is everything that decides what can happen to the task from here on: times as what is left, and neither attempts
+// nor rounds, which only ever grow.
+func key(r *scenario.Run) string {
+	t := r.Task
+	b := make([]byte, 0, 64)
+	left := func(at domain.Instant) {
+		if at == 0 {
+			b = append(b, 255)
+			return
+		}
+		b = append(b, byte(max(0, at.Sub(r.Now))/time.Second))
+	}
+	b = append(b, byte(t.State), flag(t.Paused), byte(len(t.Waiting.Reason)), byte(len(t.Failed)))
+	left(t.Waiting.Until)
+	if t.State.Live() {
+		left(t.Deadline)
+	}
+	for i := range t.Steps {
+		s := &t.Steps[i]
+		b = append(b, byte(s.State), flag(s.Skipped), byte(s.Executions), byte(s.Lost))
+		left(s.WakeAt)
+	}
+	return string(b)
+}
+
+func flag(is bool) byte {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// path is how the search came to a state.
+func (s *search) path(at int) string {
+	var steps []string
+	for ; at >= 0; at = s.nodes[at].parent {
+		steps = append(steps, s.nodes[at].action)
+	}
+	for i, j := 0, len(steps)-1; i < j; i, j = i+1, j-1 {
+		steps[i], steps[j] = steps[j], steps[i]
+	}
+	return "  " + strings.Join(steps, "\n  ")
+}
