@@ -82,21 +82,20 @@ func (k kv) Delete(ctx context.Context, key string) error {
 // Keys implements domain.KV. They are sorted.
 func (k kv) Keys(ctx context.Context) ([]string, error) {
 	keys := []string{}
-	r := &reader{store: k.store, stream: k.stream(), filter: "$KV." + k.bucket + ".>", patience: answerTimeout}
-	r.each = func(d delivery) error {
-		if d.msg.Header.Get(headerKVOperation) != "" || d.msg.Header.Get(headerMarkerReason) != "" {
-			return nil
+	prefix := "$KV." + k.bucket + "."
+	err := k.store.lastOfEach(ctx, k.stream(), prefix+">", func(m *storedMessage) error {
+		if gone, err := isGone(m); gone || err != nil {
+			return err
 		}
-		key, err := decodeKey(strings.TrimPrefix(d.msg.Subject, "$KV."+k.bucket+"."))
+		key, err := decodeKey(strings.TrimPrefix(m.Subject, prefix))
 		keys = append(keys, key)
 		return err
-	}
-	r.idle = func(context.Context) (bool, error) { return true, nil }
-	if err := r.run(ctx); err != nil {
+	})
+	if err != nil {
 		return nil, fmt.Errorf("listing the keys of bucket %s: %w", k.bucket, err)
 	}
 	slices.Sort(keys)
-	return slices.Compact(keys), nil
+	return keys, nil
 }
 
 var errEmptyKey = errors.New("a key must not be empty")

@@ -189,27 +189,37 @@ func (s *Store) probe(ctx context.Context, subject string) error {
 	return err
 }
 
+// createStream is repeated while nobody answers: a busy cluster may take longer to elect the stream's leader.
 func (s *Store) createStream(ctx context.Context, p part) error {
 	c := p.config
+	for {
+		err := s.createOnce(ctx, c)
+		if isCode(err, codeNoMemory) && c.Storage == jetstream.MemoryStorage {
+			c.Storage = jetstream.FileStorage // an account without memory for streams
+			continue
+		}
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			// With other settings, which may be harmless: another version or an operator made it.
+			info, infoErr := s.streamInfo(ctx, c.Name)
+			if infoErr != nil {
+				return fmt.Errorf("reading the settings of stream %s: %w", c.Name, infoErr)
+			}
+			return verify(info.Config, c, p.vital)
+		}
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, domain.ErrUnavailable) || ctx.Err() != nil || !s.nc.IsConnected() {
+			return fmt.Errorf("creating stream %s: %w", c.Name, err)
+		}
+	}
+}
+
+func (s *Store) createOnce(ctx context.Context, c jetstream.StreamConfig) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	_, err := s.js.CreateStream(ctx, c)
-	if isCode(err, codeNoMemory) && c.Storage == jetstream.MemoryStorage {
-		c.Storage = jetstream.FileStorage // an account without memory for streams
-		_, err = s.js.CreateStream(ctx, c)
-	}
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		// With other settings, which may be harmless: another version or an operator made it.
-		info, infoErr := s.streamInfo(ctx, c.Name)
-		if infoErr != nil {
-			return fmt.Errorf("reading the settings of stream %s: %w", c.Name, infoErr)
-		}
-		return verify(info.Config, c, p.vital)
-	}
-	if err != nil {
-		return fmt.Errorf("creating stream %s: %w", c.Name, unavailable(err))
-	}
-	return nil
+	return unavailable(err)
 }
 
 func (s *Store) verifyStreams(ctx context.Context, m meta) error {

@@ -93,6 +93,9 @@ func TestStoreOnOneStrictServer(t *testing.T) {
 }
 
 func TestStoreOnAClusterOfThree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("half a minute")
+	}
 	servers := natsservertest.Cluster(t, 3)
 	keepAccount(t, servers[0].Connect)
 	storetest.Run(t, fresh(servers[0].Connect, natslog.Options{Replicas: 3, Partitions: 1}))

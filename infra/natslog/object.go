@@ -176,8 +176,13 @@ func (o objects) get(ctx context.Context, name string) ([]byte, error) {
 		}
 		return nil
 	}
-	r.idle = func(context.Context) (bool, error) {
-		return false, fmt.Errorf("object %s is incomplete: %d of %d chunks are missing", name, left, info.Chunks)
+	r.idle = func(ctx context.Context) (bool, error) {
+		// The consumer may read a replica that is behind: only the leader knows that a chunk is missing.
+		chunks, err := o.store.subjects(ctx, o.stream(), r.filter)
+		if have := chunks[r.filter]; err == nil && have < uint64(info.Chunks) {
+			err = fmt.Errorf("object %s is incomplete: it has %d of %d chunks", name, have, info.Chunks)
+		}
+		return false, err
 	}
 	if left > 0 {
 		if err := r.run(ctx); err != nil {
@@ -193,22 +198,17 @@ func (o objects) get(ctx context.Context, name string) ([]byte, error) {
 // list returns the descriptions of all objects.
 func (o objects) list(ctx context.Context) ([]*jetstream.ObjectInfo, error) {
 	var infos []*jetstream.ObjectInfo
-	r := &reader{store: o.store, stream: o.stream(), filter: "$O." + o.bucket + ".M.>", patience: answerTimeout}
-	r.each = func(d delivery) error {
+	err := o.store.lastOfEach(ctx, o.stream(), "$O."+o.bucket+".M.>", func(m *storedMessage) error {
 		var info jetstream.ObjectInfo
-		if err := json.Unmarshal(d.msg.Data, &info); err != nil {
-			return fmt.Errorf("the description of object %s: %w", d.msg.Subject, err)
+		if err := json.Unmarshal(m.Data, &info); err != nil {
+			return fmt.Errorf("the description of object %s: %w", m.Subject, err)
 		}
 		if !info.Deleted {
 			infos = append(infos, &info)
 		}
 		return nil
-	}
-	r.idle = func(context.Context) (bool, error) { return true, nil }
-	if err := r.run(ctx); err != nil {
-		return nil, err
-	}
-	return infos, nil
+	})
+	return infos, err
 }
 
 // remove makes an object invisible first, so that a crash in between leaves only space lost.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -173,6 +175,40 @@ func (s *Store) getMessage(ctx context.Context, stream string, q getRequest) (*s
 
 func (s *Store) lastBySubject(ctx context.Context, stream, subject string) (*storedMessage, error) {
 	return s.getMessage(ctx, stream, getRequest{LastBySubj: subject})
+}
+
+// subjects returns the subjects of a stream that match filter, with the number of their messages, as the leader has
+// them: at most 100,000, which is what the server puts into one answer.
+func (s *Store) subjects(ctx context.Context, stream, filter string) (map[string]uint64, error) {
+	var info struct {
+		State struct {
+			Subjects map[string]uint64 `json:"subjects"`
+		} `json:"state"`
+	}
+	err := s.ask(ctx, "STREAM.INFO."+stream, map[string]string{"subjects_filter": filter}, &info)
+	return info.State.Subjects, err
+}
+
+// lastOfEach calls each with the last message under every subject that matches filter, as the leader has it, in the order
+// of subjects. (A consumer would be faster, but may read a replica that is behind.)
+func (s *Store) lastOfEach(ctx context.Context, stream, filter string, each func(*storedMessage) error) error {
+	subjects, err := s.subjects(ctx, stream, filter)
+	if err != nil {
+		return err
+	}
+	for _, subject := range slices.Sorted(maps.Keys(subjects)) {
+		m, err := s.lastBySubject(ctx, stream, subject)
+		if errors.Is(err, domain.ErrNoMessage) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		if err := each(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // publishGuarded stores data under subject if last is still the subject's last sequence (0 = it has none), and returns

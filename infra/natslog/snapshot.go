@@ -144,13 +144,8 @@ func (s snapshots) Delete(ctx context.Context, info domain.SnapshotInfo) error {
 // exists, or there would be no reason to delete this one.
 func (s snapshots) sweep(ctx context.Context, deleted domain.SnapshotInfo) error {
 	o := s.objects()
-	var info struct {
-		State struct {
-			Subjects map[string]uint64 `json:"subjects"`
-		} `json:"state"`
-	}
-	question := map[string]string{"subjects_filter": o.chunks("*")}
-	if err := s.store.ask(ctx, "STREAM.INFO."+o.stream(), question, &info); err != nil || len(info.State.Subjects) == 0 {
+	chunks, err := s.store.subjects(ctx, o.stream(), o.chunks("*"))
+	if err != nil || len(chunks) == 0 {
 		return err
 	}
 	objects, err := o.list(ctx)
@@ -158,10 +153,10 @@ func (s snapshots) sweep(ctx context.Context, deleted domain.SnapshotInfo) error
 		return err
 	}
 	for _, object := range objects {
-		delete(info.State.Subjects, o.chunks(object.NUID))
+		delete(chunks, o.chunks(object.NUID))
 	}
 	prefix := o.chunks(fmt.Sprintf("%d-%02d-", s.store.data.Generation, deleted.Partition))
-	for subject := range info.State.Subjects {
+	for subject := range chunks {
 		rest, ok := strings.CutPrefix(subject, prefix)
 		if !ok {
 			continue
