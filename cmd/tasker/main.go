@@ -20,6 +20,7 @@ func main() { os.Exit(execute(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 // verbs are the commands, in the order of `tasker help`.
 var verbs = []func(*app) *cobra.Command{
 	newRunCommand,
+	newBenchCommand,
 }
 
 // app is what all commands share: where they read and print, and what they were told by global flags.
