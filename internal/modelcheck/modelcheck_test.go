@@ -73,12 +73,12 @@ func (s *search) run(t *testing.T) {
 		t.Fatal(s.name, err)
 	}
 	log := first.Log
-	s.visit(t, node{first.Fork(), -1, "submit"})
+	s.visit(t, node{first, -1, "submit"})
 	for cut := 1; cut < len(log); cut++ {
 		torn := scenario.New(s.def, s.slots)
 		torn.Task = scenario.Fold(s.def, log[:1])
 		torn.Replay(log[1:cut])
-		s.visit(t, node{torn.Fork(), -1, fmt.Sprintf("submit, cut after %d", cut)})
+		s.visit(t, node{torn, -1, fmt.Sprintf("submit, cut after %d", cut)})
 	}
 	for at := 0; at < len(s.nodes) && !t.Failed(); at++ {
 		s.expand(t, at)
@@ -104,7 +104,7 @@ func (s *search) expand(t *testing.T, at int) {
 		if len(log) == 0 {
 			continue
 		}
-		s.visit(t, node{to.Fork(), at, a.name})
+		s.visit(t, node{to, at, a.name})
 		if a.verb {
 			if err := a.do(to); len(to.Log) != len(log) {
 				t.Errorf("%s: %q said twice did something else (%v):\n%s", s.name, a.name, err, s.path(at))
@@ -113,7 +113,7 @@ func (s *search) expand(t *testing.T, at int) {
 		for cut := 1; cut < len(log); cut++ {
 			torn := from.Fork()
 			torn.Replay(log[:cut])
-			s.visit(t, node{torn.Fork(), at, fmt.Sprintf("%s, cut after %d: %T", a.name, cut, log[cut-1].Event)})
+			s.visit(t, node{torn, at, fmt.Sprintf("%s, cut after %d: %T", a.name, cut, log[cut-1].Event)})
 		}
 	}
 }
@@ -125,6 +125,7 @@ func (s *search) visit(t *testing.T, n node) {
 		return
 	}
 	s.seen[h.Sum64()] = true
+	n.run = n.run.Fork()
 	s.nodes = append(s.nodes, n)
 	if wrong := s.wrong(n.run); wrong != "" {
 		t.Errorf("%s: %s\n%s", s.name, wrong, s.path(len(s.nodes)-1))

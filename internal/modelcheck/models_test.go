@@ -10,7 +10,7 @@ import (
 )
 
 // models are the definitions that are searched: every graph of up to two steps with every option, every graph of three
-// steps with half of them, and graphs of four steps with a few. small is a subset for slow test runs.
+// steps with a quarter of them, and graphs of four steps with a few. small is a subset for slow test runs.
 func models(small bool) []model {
 	var all []model
 	// One step, everything, every lost worker.
@@ -33,25 +33,23 @@ func models(small bool) []model {
 	three := [][]string{
 		{"", "", ""}, {"", "a", ""}, {"", "a", "a"}, {"", "", "ab"}, {"", "a", "b"}, {"", "a", "ab"},
 	}
+	if small {
+		return all[:len(all)/3]
+	}
 	for g, graph := range three {
-		if small && g > 0 {
-			break
-		}
 		for i, opts := range options(3, "optional") {
-			if (i+g)%2 > 0 && g > 0 {
-				continue // the other half of the options is searched on the next graph
+			if (i+g)%4 > 0 {
+				continue // the next graph is searched with the next options
 			}
-			onFailure := []domain.OnFailure{domain.FinishBranches, domain.Stop}[(i/2+g)%2]
-			all = append(all, build("three", graph, opts, onFailure, 0, scenario.AllSlots*(i/2%2), 0))
+			onFailure := []domain.OnFailure{domain.FinishBranches, domain.Stop}[(i/4+g)%2]
+			all = append(all, build("three", graph, opts, onFailure, 0, scenario.AllSlots*(i/4%2), 0))
 		}
 	}
-	if !small {
-		four := [][]string{{"", "a", "a", "bc"}, {"", "a", "b", "c"}, {"", "", "a", "b"}}
-		for g, graph := range four {
-			opts := []string{"once", "once optional", "once final", "once"}
-			onFailure := []domain.OnFailure{domain.FinishBranches, domain.Stop}[g%2]
-			all = append(all, build("four", graph, opts, onFailure, 0, scenario.AllSlots, 0))
-		}
+	four := [][]string{{"", "a", "a", "bc"}, {"", "a", "b", "c"}, {"", "", "a", "b"}}
+	for g, graph := range four {
+		opts := []string{"once", "once optional", "once final", "once"}
+		onFailure := []domain.OnFailure{domain.FinishBranches, domain.Stop}[g%2]
+		all = append(all, build("four", graph, opts, onFailure, 0, scenario.AllSlots, 0))
 	}
 	return all
 }
