@@ -12,6 +12,7 @@ import (
 
 	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/infra/natslog"
+	"github.com/tasker-go/tasker/subscribers"
 )
 
 // Config says how an engine runs. Exactly one of Connect, URL, NATSContext and Store says where its log is; every other
@@ -56,6 +57,10 @@ type Config struct {
 	// IdempotencyWindow is how long after a task's end its key is remembered. Default 24 h.
 	IdempotencyWindow time.Duration
 
+	// MaxKeys is how many idempotency keys of ended tasks are remembered, about 40 bytes each; then keyed submissions are
+	// refused with ErrTooManyKeys, and none is forgotten early. Default 2,000,000.
+	MaxKeys int
+
 	// Name of this process in leases and in the log. Default: host name and process id.
 	Name string
 	// Clock is the wall clock. Default time.Now.
@@ -67,6 +72,9 @@ type Config struct {
 func (c *Config) defaults() error {
 	if c.Drain == 0 {
 		c.Drain = 30 * time.Second
+	}
+	if c.MaxKeys == 0 {
+		c.MaxKeys = subscribers.DefaultMaxKeys
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now

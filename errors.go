@@ -23,6 +23,8 @@ var (
 	ErrOutcomeUnknown = subscribers.ErrOutcomeUnknown
 	// ErrIdempotencyMismatch: the key was used before with another input. The receipt names that task.
 	ErrIdempotencyMismatch = subscribers.ErrIdempotencyMismatch
+	// ErrTooManyKeys: Config.MaxKeys idempotency keys are remembered already. Nothing was stored.
+	ErrTooManyKeys = subscribers.ErrTooManyKeys
 	// ErrTaskNotFound: no such task, or its history has been trimmed.
 	ErrTaskNotFound = subscribers.ErrTaskNotFound
 	// ErrNoOwner: no running engine owns the task's partition.

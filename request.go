@@ -79,6 +79,7 @@ var errorCodes = map[string]error{
 	"not_owner":            subscribers.ErrNotOwner,
 	"overloaded":           ErrOverloaded,
 	"store_full":           ErrStoreFull,
+	"too_many_keys":        ErrTooManyKeys,
 	"unavailable":          ErrUnavailable,
 	"outcome_unknown":      ErrOutcomeUnknown,
 	"idempotency_mismatch": ErrIdempotencyMismatch,

@@ -23,13 +23,19 @@ type result struct {
 	Dummy bool `json:"dummy"`
 }
 
+// CheckShape says what is wrong with the name of a shape.
+func CheckShape(text string) error {
+	_, err := parseShape(text)
+	return err
+}
+
 func parseShape(text string) (shape, error) {
 	name, size, sized := strings.Cut(text, ":")
 	n := 0
 	if sized {
 		var err error
 		if n, err = strconv.Atoi(size); err != nil || n < 1 {
-			return shape{}, fmt.Errorf("bench: shape %q: %q is not a number of steps", text, size)
+			return shape{}, fmt.Errorf("shape %q: %q is not a number of steps", text, size)
 		}
 	}
 	after := tasker.After
@@ -68,7 +74,7 @@ func parseShape(text string) (shape, error) {
 			return b
 		}}, nil
 	}
-	return shape{}, fmt.Errorf("bench: unknown shape %q: there are dummy, diamond, fanout:N and chain:N", text)
+	return shape{}, fmt.Errorf("unknown shape %q: there are dummy, diamond, fanout:N and chain:N", text)
 }
 
 // register hands the workflow to the engine. A share of all steps fails for good.

@@ -20,6 +20,7 @@ const (
 	DefaultSnapshotBytes = 64 << 20 // log bytes between two snapshots, at least
 	DefaultRetention     = 30 * 24 * time.Hour
 	DefaultIdempotency   = 24 * time.Hour
+	DefaultMaxKeys       = 2_000_000 // of a process, shared by its partitions
 
 	turnTime   = 2 * time.Millisecond // a turn ends after it
 	ackTimeout = time.Second          // no acknowledgement within it: the outcome is unknown
@@ -48,6 +49,7 @@ type Config struct {
 	Retention      time.Duration
 	RetentionShare float64 // of the store's limit; over it the oldest commits go; default 0.8
 	Idempotency    time.Duration
+	MaxKeys        int // idempotency keys of ended tasks that are remembered
 }
 
 func (c *Config) defaults() {

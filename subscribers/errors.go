@@ -20,6 +20,9 @@ var (
 	ErrOutcomeUnknown = errors.New("outcome unknown: it may have been stored; ask for the task, or submit again with the same id or key")
 	// ErrIdempotencyMismatch: the idempotency key was used before, with another input. The answer names that task.
 	ErrIdempotencyMismatch = errors.New("the idempotency key was used before with another input")
+	// ErrTooManyKeys: as many idempotency keys as may be are remembered already. Nothing was stored; submit without a key,
+	// or when the oldest keys have left their window.
+	ErrTooManyKeys = errors.New("too many idempotency keys are remembered: submit without a key, wait, or shorten the idempotency window")
 	// ErrTaskNotFound: there is no such task, or its history has been trimmed.
 	ErrTaskNotFound = errors.New("no such task")
 	// ErrStoreFull: the store is nearly full; running tasks go on, new ones are refused.

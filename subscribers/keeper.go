@@ -55,7 +55,7 @@ func (k *keeper) look(ctx context.Context) {
 	if grown > max(k.o.SnapshotBytes, 2*k.size) || len(k.requests) > 0 {
 		k.begin(context.WithoutCancel(ctx))
 	}
-	if now := k.o.Clock(); now.Sub(k.swept) > time.Minute {
+	if now := k.o.Clock(); now.Sub(k.swept) > time.Second {
 		k.swept = now
 		k.o.m.state.Ended.Expire(domain.InstantOf(now.Add(-k.o.Idempotency)))
 	}

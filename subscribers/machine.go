@@ -2,6 +2,7 @@ package subscribers
 
 import (
 	"fmt"
+	"math"
 	"sort"
 	"strconv"
 
@@ -42,6 +43,7 @@ type Machine struct {
 	commands []domain.Command
 	stale    uint64
 	unclear  func(*domain.Task)
+	maxKeys  int
 	limit    int // of a message's bytes
 }
 
@@ -51,6 +53,8 @@ type MachineConfig struct {
 	Writer      string                 // short and unique per taking over; commit ids begin with it
 	Reactors    []Reactor              // asked in this order; at most 64
 	Subscribers []Subscriber           // told in this order; at most 64
+	// MaxKeys is how many idempotency keys of ended tasks are remembered; then keyed submissions are refused. 0 = no limit.
+	MaxKeys int
 	// Unclear is told of a task whose status is "unclear"; nil = nobody.
 	Unclear func(*domain.Task)
 	// CommitBytes is where a message ends and the next part of a large input begins; default MaxCommitBytes.
@@ -83,6 +87,9 @@ func NewMachine(c MachineConfig) *Machine {
 		for _, t := range s.SubscribesTo() {
 			m.told[t] |= 1 << i
 		}
+	}
+	if m.maxKeys = c.MaxKeys; m.maxKeys == 0 {
+		m.maxKeys = math.MaxInt
 	}
 	m.open = newBatch()
 	m.spare = newBatch()
@@ -120,6 +127,10 @@ func (m *Machine) allReactors() uint64 { return 1<<len(m.reactors) - 1 }
 // Submit creates a task, or answers with the one that its id names already.
 func (m *Machine) Submit(def *domain.Definition, cmd domain.CreateTask, now domain.Instant, reply func(Answer)) {
 	if m.submitted(cmd, reply) {
+		return
+	}
+	if cmd.ID.Keyed() && m.state.Ended.KeyedLen() >= m.maxKeys {
+		reply(Answer{Task: cmd.ID, Err: ErrTooManyKeys})
 		return
 	}
 	created, err := domain.DecideCreate(def, cmd, now)

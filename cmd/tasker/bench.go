@@ -30,6 +30,9 @@ func newBenchCommand(a *app) *cobra.Command {
 			if o.Durability, err = natsserver.ParseDurability(durability); err != nil {
 				return badInput(err, "")
 			}
+			if err := bench.CheckShape(o.Shape); err != nil {
+				return badInput(err, "")
+			}
 			if output != "text" && output != "json" {
 				return usageError("--output is %q: it is text or json", output)
 			}
