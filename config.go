@@ -36,6 +36,10 @@ type Config struct {
 	// Durability is shown, not set: "strict" or "interval" of the embedded server. Default: what the connection says.
 	Durability string
 
+	// StoreLimit is how many bytes the embedded server may store (Server.MaxStore): submissions are refused at 90 % of it,
+	// and retention by bytes begins at 80 %. Default: what the NATS account says, which for an embedded server is nothing.
+	StoreLimit int64
+
 	// Slots is how many steps run at once in this process. Default 1000.
 	Slots int
 	// SlotsPerHandler limits single handlers further, by name.
@@ -121,7 +125,7 @@ func (c *Config) open(ctx context.Context) (domain.Store, func(), error) {
 	}
 	store, err := natslog.Open(ctx, natslog.Options{
 		Connect: connect, Prefix: c.Prefix, Partitions: c.Partitions, Replicas: c.Replicas,
-		Durability: c.Durability, Logger: c.Logger,
+		Durability: c.Durability, StoreLimit: c.StoreLimit, Logger: c.Logger,
 	})
 	if err != nil {
 		return nil, nil, err

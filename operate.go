@@ -116,7 +116,7 @@ func (r *router) History(ctx context.Context, id TaskID) (*History, error) {
 	case err == nil:
 		last = t.Position.Sequence
 	default:
-		found := false
+		var found bool
 		if last, found, err = projections.FindTask(ctx, log, partition, id); err != nil {
 			return nil, err
 		}

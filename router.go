@@ -68,6 +68,10 @@ func (r *router) once(ctx context.Context, partition int, req *request) (*respon
 	if !ok {
 		return nil, domain.ErrNoOwner
 	}
+	req, err := r.travel(ctx, req)
+	if err != nil {
+		return nil, err
+	}
 	text, err := json.Marshal(req)
 	if err != nil {
 		return nil, err
@@ -84,6 +88,29 @@ func (r *router) once(ctx context.Context, partition int, req *request) (*respon
 		return nil, fmt.Errorf("the answer of partition %02d's owner cannot be read: %w", partition, err)
 	}
 	return &resp, resp.Error.err()
+}
+
+// largestRequest is how large a context may be that travels in a request itself; NATS carries 1 MiB.
+const largestRequest = 256 << 10
+
+// travel is the request as it goes to another process: a large context goes through the blob store.
+func (r *router) travel(ctx context.Context, req *request) (*request, error) {
+	s := req.Submission
+	if s == nil || len(s.Context) <= largestRequest {
+		return req, nil
+	}
+	text, err := domain.CompactJSON(s.Context)
+	if err != nil {
+		return nil, fmt.Errorf("the input of %q: %w", s.Name, err)
+	}
+	digest, err := r.store.Blobs().Put(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	light, other := *s, *req
+	light.Context, light.ContextBlob = nil, digest
+	other.Submission = &light
+	return &other, nil
 }
 
 func (r *router) partition(id domain.TaskID) int { return id.Partition(r.store.Data().Partitions) }

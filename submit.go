@@ -24,11 +24,12 @@ type Position = domain.Position
 // Submission asks for a task. Submit makes one from its arguments.
 type Submission struct {
 	Name         string          `json:"name"`
-	Namespace    string          `json:"namespace,omitempty"` // default "default"
-	Version      string          `json:"version,omitempty"`   // default: the highest release
-	Context      json.RawMessage `json:"context"`             // the task's input, a JSON object
-	ID           TaskID          `json:"id,omitzero"`         // default: made here
-	Key          string          `json:"key,omitempty"`       // idempotency key: the same key is the same task
+	Namespace    string          `json:"namespace,omitempty"`    // default "default"
+	Version      string          `json:"version,omitempty"`      // default: the highest release
+	Context      json.RawMessage `json:"context"`                // the task's input, a JSON object
+	ContextBlob  string          `json:"context_blob,omitempty"` // instead of Context: its digest in the blob store
+	ID           TaskID          `json:"id,omitzero"`            // default: made here
+	Key          string          `json:"key,omitempty"`          // idempotency key: the same key is the same task
 	Initiator    string          `json:"initiator,omitempty"`
 	SourceSystem string          `json:"source_system,omitempty"`
 	Reason       string          `json:"reason,omitempty"`
@@ -147,6 +148,11 @@ func (r *router) create(ctx context.Context, s *Submission) (*Definition, domain
 			return nil, domain.CreateTask{}, err
 		}
 		if k, err = r.definitions.find(s.Namespace, s.Name, s.Version); err != nil {
+			return nil, domain.CreateTask{}, err
+		}
+	}
+	if s.ContextBlob != "" {
+		if s.Context, err = r.payloads.load(ctx, domain.Payload{Blob: s.ContextBlob}); err != nil {
 			return nil, domain.CreateTask{}, err
 		}
 	}

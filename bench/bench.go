@@ -103,7 +103,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 }
 
 func withEngine(ctx context.Context, srv *natsserver.Server, o Options, shape shape, f func(*tasker.Engine) error) error {
-	e, err := tasker.New(ctx, tasker.Config{Connect: srv.Connect, Durability: string(o.Durability), Partitions: o.Partitions})
+	e, err := tasker.New(ctx, tasker.Config{Connect: srv.Connect, StoreLimit: srv.MaxStore(), Durability: string(o.Durability), Partitions: o.Partitions})
 	if err != nil {
 		return err
 	}

@@ -101,9 +101,8 @@ func (m *Machine) putRecord(r domain.Record, e *projections.Entry, now domain.In
 	p := m.lastPart(now)
 	r.At = max(now, m.open.at)
 	r.Position = domain.Position{Partition: m.state.Number, Sequence: p.base, Index: p.n}
-	live := false
 	if e != nil {
-		r.Prev, live = e.Task.Prev(p.base), e.Task.State.Live()
+		r.Prev = e.Task.Prev(p.base)
 	}
 	p.enc.Add(r)
 	p.n++
@@ -118,13 +117,22 @@ func (m *Machine) putRecord(r domain.Record, e *projections.Entry, now domain.In
 		if len(b.touched) == 0 || b.touched[len(b.touched)-1] != entry {
 			b.touched = append(b.touched, entry)
 		}
-		if live && !entry.Task.State.Live() {
-			b.ended = append(b.ended, ending{entry, outcomeOf(entry.Task, m.state.Number)})
+		if !entry.Task.State.Live() {
+			b.end(ending{entry, outcomeOf(entry.Task, m.state.Number)})
 		}
 	}
 	b.records = append(b.records, c)
 	m.dirty |= m.reacts[r.Event.Type()]
 	return entry
+}
+
+// end notes a task that is not live after an event: it ended, failed, or something changed about a failed one.
+func (b *batch) end(x ending) {
+	if n := len(b.ended); n > 0 && b.ended[n-1].entry == x.entry {
+		b.ended[n-1] = x
+		return
+	}
+	b.ended = append(b.ended, x)
 }
 
 // Append is one message to append now: it has to follow sequence Last.

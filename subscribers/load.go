@@ -193,7 +193,7 @@ func (c *Coordinator) Skip(ctx context.Context, sequence uint64, reason string, 
 // id is known. ErrTaskNotFound when the log has nothing of it.
 func (c *Coordinator) Ended(ctx context.Context, id domain.TaskID, last uint64) (*domain.Task, []domain.Record, error) {
 	if last == 0 {
-		found := false
+		var found bool
 		var err error
 		if last, found, err = projections.FindTask(ctx, c.log, c.Partition, id); err != nil {
 			return nil, nil, err

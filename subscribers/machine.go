@@ -414,7 +414,13 @@ func (m *Machine) arm(e *projections.Entry) {
 }
 
 // Now is the engine's one clock: the wall's, but never before the partition's last commit.
-func (m *Machine) Now(wall domain.Instant) domain.Instant { return max(wall, m.state.At, m.open.at) }
+func (m *Machine) Now(wall domain.Instant) domain.Instant {
+	now := max(wall, m.state.At, m.open.at)
+	if m.inflight != nil {
+		now = max(now, m.inflight.at)
+	}
+	return now
+}
 
 // NewestSent is the last message that has been handed to the log, stored or under way, and its time: what a snapshot of
 // the state as it is now names. false while events wait that no message holds yet.

@@ -55,7 +55,7 @@ func run(ctx context.Context) error {
 	}
 
 	// The engine: register, run, submit, wait.
-	engine, err := tasker.New(ctx, tasker.Config{Connect: server.Connect})
+	engine, err := tasker.New(ctx, tasker.Config{Connect: server.Connect, StoreLimit: server.MaxStore()})
 	if err != nil {
 		return err
 	}
@@ -63,6 +63,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	running, stop := context.WithCancel(ctx)
+	defer stop()
 	stopped := make(chan error, 1)
 	go func() { stopped <- engine.Run(running) }()
 	<-engine.Ready()

@@ -60,7 +60,7 @@ func run(ctx context.Context, listen, data string) error {
 		return err
 	}
 	defer func() { _ = server.Shutdown(context.WithoutCancel(ctx)) }()
-	engine, err := tasker.New(ctx, tasker.Config{Connect: server.Connect})
+	engine, err := tasker.New(ctx, tasker.Config{Connect: server.Connect, StoreLimit: server.MaxStore()})
 	if err != nil {
 		return err
 	}
