@@ -1,5 +1,7 @@
 package domain
 
+import "math"
+
 // NewTask is the state of a task after its task.created, before anything else. def is the definition that the event
 // names. The steps are born pending with the task.
 func NewTask(r Record, def *Definition) *Task {
@@ -108,8 +110,8 @@ func (t *Task) evolveStep(r Record) {
 	before := t.class(i)
 	switch e := r.Event.(type) {
 	case StepExecutionRequested:
-		if s.State == Pending && e.Attempt > int(s.Attempt) {
-			s.State, s.Attempt, s.StartedAt, s.EndedAt = InProgress, int32(e.Attempt), r.At, 0 // #nosec G115 -- counted up by one
+		if s.State == Pending && e.Attempt > int(s.Attempt) && e.Attempt <= math.MaxInt32 {
+			s.State, s.Attempt, s.StartedAt, s.EndedAt = InProgress, int32(e.Attempt), r.At, 0
 			if s.WakeAt = e.Until; e.Until != 0 {
 				t.sleepers.push(e.Until, int32(i)) // #nosec G115 -- at most MaxSteps
 			}
