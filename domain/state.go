@@ -1,6 +1,9 @@
 package domain
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // State is the state of a task or of a step; both machines have the same six (SEMANTICS 1).
 type State uint8
@@ -41,6 +44,16 @@ func ParseState(name string) (State, bool) {
 
 // MarshalText writes the name.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the name.
+func (s *State) UnmarshalText(text []byte) error {
+	state, ok := ParseState(string(text))
+	if !ok {
+		return fmt.Errorf("%q is no state of a task or step", text)
+	}
+	*s = state
+	return nil
+}
 
 // Live: a task that goes on by itself: pending or in_progress.
 func (s State) Live() bool { return s == Pending || s == InProgress }
