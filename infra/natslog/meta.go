@@ -229,7 +229,9 @@ func (s *Store) verifyStreams(ctx context.Context, m meta) error {
 		case isCode(err, codeStreamNotFound) && p.vital:
 			return &domain.StreamMissingError{Stream: p.config.Name, DataID: m.ID}
 		case isCode(err, codeStreamNotFound):
-			s.opts.Logger.Warn("a stream that can be made again was missing, creating it", "stream", p.config.Name)
+			if p.config.Storage != jetstream.MemoryStorage { // which goes with every stop of the server
+				s.opts.Logger.Warn("a stream that can be made again was missing, creating it", "stream", p.config.Name)
+			}
 			if err := s.createStream(ctx, p); err != nil {
 				return err
 			}
