@@ -45,10 +45,26 @@ func Decide(t *Task, cmd Command, now Instant, out []Event) ([]Event, error) {
 		return t.completeStep(c, out)
 	case FailStep:
 		return t.reportFailure(c, now, out)
-	case CancelTask, RetryTask, ResolveTask, PauseTask, ResumeTask, AnnotateTask:
-		return t.decideTaskVerb(c, now, out)
-	case RetryStep, ResolveStep, CancelStep, FinishStep:
-		return t.decideStepVerb(c, now, out)
+	case CancelTask:
+		return t.cancel(c, out)
+	case RetryTask:
+		return t.retry(c, now, out)
+	case ResolveTask:
+		return t.resolve(c, out)
+	case PauseTask:
+		return t.pause(c, out)
+	case ResumeTask:
+		return t.resume(c, out), nil
+	case AnnotateTask:
+		return append(out, c.Event()), nil
+	case RetryStep:
+		return t.onStep(c.verb(), now, out)
+	case ResolveStep:
+		return t.onStep(c.verb(), now, out)
+	case CancelStep:
+		return t.onStep(c.verb(), now, out)
+	case FinishStep:
+		return t.onStep(c.verb(), now, out)
 	case StartTask:
 		if t.State == Pending {
 			out = append(out, TaskStartRequested{})
@@ -137,7 +153,7 @@ func (t *Task) waitFor(w Waiting, out []Event) []Event {
 		return out
 	}
 	if w.Until != 0 {
-		return append(out, TaskDelayed{Reason: w.Reason, Until: w.Until})
+		return append(out, TaskDelayed(w))
 	}
 	return append(out, TaskReenqueued{Reason: w.Reason})
 }

@@ -46,7 +46,7 @@ func Evolve(t *Task, r Record) {
 	case TaskReenqueued:
 		t.wait(Waiting{Reason: e.Reason})
 	case TaskDelayed:
-		t.wait(Waiting{Reason: e.Reason, Until: e.Until})
+		t.wait(Waiting(e))
 	case TaskCompleted:
 		if t.State == InProgress {
 			t.end(Complete, r.At)
@@ -150,6 +150,10 @@ func (t *Task) evolveStep(r Record) {
 			s.end(Complete, r.At)
 			s.Skipped = true
 		}
+	case TaskCreated, TaskStartRequested, TaskReenqueued, TaskDelayed, TaskCompleted, TaskFailed, TaskRetryRequested,
+		TaskCancelled, TaskResolvedManually, TaskPaused, TaskResumed, TaskAnnotated, PartitionOpened, PartitionSkipped,
+		DefinitionAdopted, Unknown:
+		// Evolve sends only events about steps here.
 	}
 	t.reclass(i, before)
 }

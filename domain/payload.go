@@ -84,7 +84,9 @@ func PayloadOf(e Event) Payload {
 		return e.Result
 	case StepResolvedManually:
 		return e.Result
-	default:
-		return Payload{}
+	case TaskStartRequested, TaskReenqueued, TaskDelayed, TaskFailed, TaskRetryRequested, TaskCancelled,
+		TaskResolvedManually, TaskPaused, TaskResumed, TaskAnnotated, StepExecutionRequested, StepFailed,
+		StepRetryRequested, StepCancelled, StepSkipped, PartitionOpened, PartitionSkipped, DefinitionAdopted, Unknown:
 	}
+	return Payload{}
 }

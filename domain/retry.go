@@ -81,7 +81,7 @@ func jitterSeed(id TaskID, step string, attempt int) float64 {
 	for _, c := range id {
 		mix(c)
 	}
-	for i := 0; i < len(step); i++ {
+	for i := range len(step) {
 		mix(step[i])
 	}
 	for ; attempt > 0; attempt >>= 8 {

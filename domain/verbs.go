@@ -2,37 +2,32 @@ package domain
 
 // The operator's verbs (SEMANTICS 6). Each is idempotent: what is so already is a no-op.
 
-func (t *Task) decideTaskVerb(cmd Command, now Instant, out []Event) ([]Event, error) {
-	switch c := cmd.(type) {
-	case CancelTask:
-		return t.cancel(c, out)
-	case RetryTask:
-		return t.retry(c, now, out)
-	case ResolveTask:
-		if t.State == ResolvedManually {
-			return out, nil
-		}
-		if t.State != Error {
-			return out, t.refuse(ResolvedManually, "only a failed task can be resolved: cancel it, or resolve its steps")
-		}
+func (t *Task) resolve(c ResolveTask, out []Event) ([]Event, error) {
+	switch t.State {
+	case ResolvedManually:
+		return out, nil
+	case Error:
 		return append(out, TaskResolvedManually(c)), nil
-	case PauseTask:
-		if !t.State.Live() {
-			return out, &RefusedError{t.ID, "is " + t.State.String() + ": only a task that is pending or in progress can be paused"}
-		}
-		if t.Paused {
-			return out, nil
-		}
-		return append(out, TaskPaused(c)), nil
-	case ResumeTask:
-		if !t.Paused || !t.State.Live() {
-			return out, nil
-		}
-		return append(out, TaskResumed(c)), nil
-	case AnnotateTask:
-		return append(out, c.Event()), nil
+	case Pending, InProgress, Complete, Cancelled:
 	}
-	return out, nil
+	return out, t.refuse(ResolvedManually, "only a failed task can be resolved: cancel it, or resolve its steps")
+}
+
+func (t *Task) pause(c PauseTask, out []Event) ([]Event, error) {
+	switch {
+	case !t.State.Live():
+		return out, &RefusedError{t.ID, "is " + t.State.String() + ": only a task that is pending or in progress can be paused"}
+	case t.Paused:
+		return out, nil
+	}
+	return append(out, TaskPaused(c)), nil
+}
+
+func (t *Task) resume(c ResumeTask, out []Event) []Event {
+	if t.Paused && t.State.Live() {
+		out = append(out, TaskResumed(c))
+	}
+	return out
 }
 
 func (t *Task) refuse(to State, hint string) error {
@@ -91,21 +86,74 @@ func (t *Task) retry(c RetryTask, now Instant, out []Event) ([]Event, error) {
 	return out, nil
 }
 
-func (t *Task) decideStepVerb(cmd Command, now Instant, out []Event) ([]Event, error) {
-	first := len(out)
-	out, err := t.stepVerb(cmd, out)
-	if err != nil || t.State != Error {
-		return out, err
+// stepVerb is a verb on a step, taken apart.
+type stepVerb struct {
+	step  string
+	to    State             // where it leads; a step that is there already stays so
+	hints [numStates]string // by state of the step: why the verb is refused, "" where it is not
+	event func(s *Step) Event
+}
+
+const stepIsOver = "it is over and stays as it is"
+
+func (c RetryStep) verb() stepVerb {
+	const hint = "only a failed step can be retried"
+	return stepVerb{
+		c.Step, Pending, [numStates]string{InProgress: hint, Complete: hint, Cancelled: hint, ResolvedManually: hint},
+		func(*Step) Event {
+			return StepRetryRequested{Step: c.Step, NewRound: true, RetryLimit: c.RetryLimit, Inputs: c.Inputs, Reason: c.Reason}
+		},
 	}
-	// A verb on a step of a failed task reopens the task when it makes something possible.
-	after := t
-	if len(out) > first {
-		after = t.Clone()
-		for _, e := range out[first:] {
-			Evolve(after, Record{Event: e, At: now, Task: t.ID})
+}
+
+func (c ResolveStep) verb() stepVerb {
+	return stepVerb{
+		c.Step, ResolvedManually,
+		[numStates]string{InProgress: "complete it with a result, or cancel it", Complete: stepIsOver, Cancelled: stepIsOver},
+		func(*Step) Event { return StepResolvedManually(c) },
+	}
+}
+
+func (c CancelStep) verb() stepVerb {
+	return stepVerb{
+		c.Step, Cancelled, [numStates]string{Complete: stepIsOver, ResolvedManually: stepIsOver},
+		func(*Step) Event { return StepCancelled(c) },
+	}
+}
+
+func (c FinishStep) verb() stepVerb {
+	const hint = "only a running step can be completed: resolve it instead"
+	return stepVerb{
+		c.Step, Complete, [numStates]string{Pending: hint, Error: hint, Cancelled: hint, ResolvedManually: hint},
+		func(s *Step) Event {
+			return StepCompleted{Step: c.Step, Attempt: int(s.Attempt), Result: c.Result, Reason: c.Reason}
+		},
+	}
+}
+
+// onStep applies a verb to its step, and reopens a failed task when that makes something possible.
+func (t *Task) onStep(v stepVerb, now Instant, out []Event) ([]Event, error) {
+	i := t.Definition.graph.Index(v.step)
+	if i < 0 {
+		return out, &UnknownStepError{t.ID, v.step}
+	}
+	s, after := &t.Steps[i], t
+	if s.State != v.to {
+		hint := v.hints[s.State]
+		if t.State.Ended() {
+			hint = "its task is " + t.State.String() + " and stays as it is"
+		}
+		if hint != "" {
+			return out, &TransitionError{Task: t.ID, Step: v.step, From: s.State, To: v.to, Hint: hint}
+		}
+		event := v.event(s)
+		out = append(out, event)
+		if t.State == Error {
+			after = t.Clone()
+			Evolve(after, Record{Event: event, At: now, Task: t.ID})
 		}
 	}
-	if t.opens(after) {
+	if t.State == Error && t.opens(after) {
 		out = append(out, TaskRetryRequested{Deadline: deadlineFrom(t.Definition, now)})
 	}
 	return out, nil
@@ -131,74 +179,6 @@ func (t *Task) opens(after *Task) bool {
 		}
 	}
 	return false
-}
-
-func (t *Task) stepVerb(cmd Command, out []Event) ([]Event, error) {
-	var name string
-	switch c := cmd.(type) {
-	case RetryStep:
-		name = c.Step
-	case ResolveStep:
-		name = c.Step
-	case CancelStep:
-		name = c.Step
-	case FinishStep:
-		name = c.Step
-	}
-	i := t.Definition.graph.Index(name)
-	if i < 0 {
-		return out, &UnknownStepError{t.ID, name}
-	}
-	s := &t.Steps[i]
-	refuse := func(to State, hint string) ([]Event, error) {
-		return out, &TransitionError{Task: t.ID, Step: name, From: s.State, To: to, Hint: hint}
-	}
-	if s.State == verbTarget(cmd) {
-		return out, nil
-	}
-	if t.State.Ended() {
-		return refuse(verbTarget(cmd), "its task is "+t.State.String()+" and stays as it is")
-	}
-	switch c := cmd.(type) {
-	case RetryStep:
-		if s.State != Error {
-			return refuse(Pending, "only a failed step can be retried")
-		}
-		return append(out, StepRetryRequested{
-			Step: name, NewRound: true, RetryLimit: c.RetryLimit, Inputs: c.Inputs, Reason: c.Reason,
-		}), nil
-	case ResolveStep:
-		switch {
-		case s.State == InProgress:
-			return refuse(ResolvedManually, "complete it with a result, or cancel it")
-		case s.State != Pending && s.State != Error:
-			return refuse(ResolvedManually, "it is over and stays as it is")
-		}
-		return append(out, StepResolvedManually{Step: name, Result: c.Result, Reason: c.Reason}), nil
-	case CancelStep:
-		if s.State == Complete || s.State == ResolvedManually {
-			return refuse(Cancelled, "it is over and stays as it is")
-		}
-		return append(out, StepCancelled{Step: name, Reason: c.Reason}), nil
-	case FinishStep:
-		if s.State != InProgress {
-			return refuse(Complete, "only a running step can be completed: resolve it instead")
-		}
-		return append(out, StepCompleted{Step: name, Attempt: int(s.Attempt), Result: c.Result, Reason: c.Reason}), nil
-	}
-	return out, nil
-}
-
-func verbTarget(cmd Command) State {
-	switch cmd.(type) {
-	case RetryStep:
-		return Pending
-	case ResolveStep:
-		return ResolvedManually
-	case CancelStep:
-		return Cancelled
-	}
-	return Complete
 }
 
 // Event is the note as it is stored. Tasks that have ended take notes, too.
