@@ -223,11 +223,15 @@ func (e *Engine) localTasks(ctx context.Context, c *subscribers.Coordinator, f *
 					r.tasks = append(r.tasks, summary(entry.Task, c.Partition))
 				}
 			}
-			for id, last := range m.State().FailedTasks() {
-				r.ended = append(r.ended, endedRef{id, last})
+			if f.wants(domain.Error) {
+				for id, last := range m.State().FailedTasks() {
+					r.ended = append(r.ended, endedRef{id, last})
+				}
 			}
-			for id, x := range m.State().Ended.All() {
-				r.ended = append(r.ended, endedRef{id, x.Last})
+			if f.wants(domain.Complete, domain.Cancelled, domain.ResolvedManually) { // each is read from the log
+				for id, x := range m.State().Ended.All() {
+					r.ended = append(r.ended, endedRef{id, x.Last})
+				}
 			}
 			m.AfterNewest(func(err error) { reply(r, err) })
 		}, func(err error) { reply(found{}, err) })

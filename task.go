@@ -3,6 +3,7 @@ package tasker
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sort"
 	"time"
 
@@ -64,16 +65,17 @@ type Filter struct {
 	Limit     int            `json:"limit,omitempty"` // default 100
 }
 
+// wants reports whether tasks in one of the states can pass.
+func (f *Filter) wants(states ...domain.State) bool {
+	return f == nil || len(f.States) == 0 || slices.ContainsFunc(states, func(s domain.State) bool { return slices.Contains(f.States, s) })
+}
+
 func (f *Filter) takes(t *domain.Task) bool {
 	if f == nil {
 		return true
 	}
-	ok := len(f.States) == 0
-	for _, s := range f.States {
-		ok = ok || s == t.State
-	}
 	d := t.Definition
-	return ok && (f.Name == "" || f.Name == d.Name) && (f.Namespace == "" || f.Namespace == d.Namespace)
+	return f.wants(t.State) && (f.Name == "" || f.Name == d.Name) && (f.Namespace == "" || f.Namespace == d.Namespace)
 }
 
 func (f *Filter) limit() int {
