@@ -11,7 +11,7 @@ BENCH    ?= .
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint sim bench microbench generate fuzz cover clean
+.PHONY: help build test lint sim crash bench microbench generate fuzz cover clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,10 +31,16 @@ lint: $(GOLANGCI) ## Check layers, exhaustiveness and style with the pinned gola
 sim: ## Run the simulation of the whole engine (SEEDS=10000)
 	go test ./internal/sim -run TestSimulation -sim.seeds=$(SEEDS) -timeout 60m
 
+crash: ## Run the crash tests at full length: 20 kills, 60 s without NATS, 30 s of overload
+	go test $(RACE) ./internal/crashtest -crash.long -v -timeout 30m
+
 bench: ## Measure this machine and write docs/performance.md (about six minutes)
 	TASKER_COMMIT=$$(git rev-parse --short=12 HEAD) go run ./bench/report -out docs/performance.md
 
-microbench: ## Run the Go benchmarks (BENCH=. selects by name)
+microcrash: ## Run the crash tests at full length: 20 kills, 60 s without NATS, 30 s of overload
+	go test $(RACE) ./internal/crashtest -crash.long -v -timeout 30m
+
+bench: ## Run the Go benchmarks (BENCH=. selects by name)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m ./...
 
 generate: ## Write again what is generated from the code: docs, schemas
