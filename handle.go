@@ -47,7 +47,7 @@ func (f TaskHandlerFunc) GetStepHandler(step StepView) (StepHandler, error) { re
 // operator gave with a retry), Out becomes the step's result. A context that does not fit In fails the step for good.
 // Results of earlier steps are read with ResultOf.
 func Handle[In, Out any](f func(ctx context.Context, in In) (Out, error)) StepHandler {
-	return StepHandlerFunc(func(ctx context.Context, task TaskView, sequence Sequence, step StepView) (any, error) {
+	return StepHandlerFunc(func(ctx context.Context, task TaskView, _ Sequence, step StepView) (any, error) {
 		text := task.Context
 		if step.Inputs != nil {
 			text = step.Inputs

@@ -111,11 +111,9 @@ func (r *router) History(ctx context.Context, id TaskID) (*History, error) {
 	partition := r.partition(id)
 	log := r.store.Log(partition)
 	var last uint64
-	t, err := r.Task(ctx, id)
-	switch {
-	case err == nil:
+	if t, err := r.Task(ctx, id); err == nil {
 		last = t.Position.Sequence
-	default:
+	} else { // its owner is away, or has forgotten it: the log knows
 		var found bool
 		if last, found, err = projections.FindTask(ctx, log, partition, id); err != nil {
 			return nil, err

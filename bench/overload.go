@@ -93,8 +93,7 @@ func (r *OverloadReport) offer(ctx context.Context, e *tasker.Engine, shape shap
 					took := time.Since(asked)
 					refused.Add(1)
 					buckets[logarithm(took)].Add(1)
-					for old := slowest.Load(); int64(took) > old && !slowest.CompareAndSwap(old, int64(took)); old = slowest.Load() {
-					}
+					raise(&slowest, int64(took))
 				default:
 					other.Add(1)
 				}
@@ -120,6 +119,15 @@ func (r *OverloadReport) offer(ctx context.Context, e *tasker.Engine, shape shap
 		return fmt.Errorf("%d accepted tasks have not ended a minute after the load", r.Unfinished)
 	}
 	return nil
+}
+
+// raise sets n to v if that is more.
+func raise(n *atomic.Int64, v int64) {
+	for old := n.Load(); v > old; old = n.Load() {
+		if n.CompareAndSwap(old, v) {
+			return
+		}
+	}
 }
 
 func logarithm(d time.Duration) int {

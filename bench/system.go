@@ -129,7 +129,7 @@ func fsyncP50(dir string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }()
 	f, err := os.Create(filepath.Join(tmp, "probe")) // #nosec G304 -- in a directory made just now
 	if err != nil {
 		return 0, err

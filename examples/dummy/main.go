@@ -32,7 +32,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 
 	// The log: an embedded NATS server, which no other process can reach.
 	server, err := natsserver.Start(ctx, natsserver.Options{Dir: dir})

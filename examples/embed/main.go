@@ -40,8 +40,9 @@ func main() {
 	data := flag.String("data", "", "data directory (default: a new one, removed at the end)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *listen, *data); err != nil {
+	err := run(ctx, *listen, *data)
+	stop()
+	if err != nil {
 		log.Fatal(err)
 	}
 }
@@ -52,7 +53,7 @@ func run(ctx context.Context, listen, data string) error {
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }()
 		data = dir
 	}
 	server, err := natsserver.Start(ctx, natsserver.Options{Dir: data})
@@ -168,12 +169,12 @@ func serve(ctx context.Context, listen string, engine *tasker.Engine, t *totals)
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		fmt.Fprintln(w, receipt.ID)
+		_, _ = fmt.Fprintln(w, receipt.ID)
 	})
 	mux.HandleFunc("GET /totals", func(w http.ResponseWriter, _ *http.Request) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		fmt.Fprintln(w, t.completed)
+		_, _ = fmt.Fprintln(w, t.completed)
 	})
 	s := &http.Server{Addr: listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
