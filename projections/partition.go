@@ -227,10 +227,11 @@ func (p *Partition) FailedTasks() iter.Seq2[domain.TaskID, uint64] {
 }
 
 // Retire lets a task leave memory when it has ended or failed. The live path calls it when the commit that says so
-// has been acknowledged.
+// has been acknowledged. A cancelled task stays until all its steps are over: they may be in the next part of a commit
+// that was split, and if that was never stored the owner has to end them.
 func (p *Partition) Retire(e *Entry) {
 	t := e.Task
-	if t.State.Live() || e.Frozen != nil {
+	if t.State.Live() || t.Unfinished() || e.Frozen != nil {
 		return
 	}
 	if _, ok := p.live[t.ID]; !ok {
