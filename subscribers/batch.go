@@ -15,9 +15,12 @@ type batch struct {
 	parts   []*part
 	sent    int // parts that are stored
 	records []Committed
+	entries []*projections.Entry // of the records; nil for one about no task in memory
 	touched []*projections.Entry
 	ended   []ending
-	answers []func(error) // called with nil when the last part is stored
+	answers []func(error)  // called with nil when the last part is stored
+	rests   []*uint64      // the sequences that the answers name
+	shown   []*domain.Task // copies that answers hold
 	at      domain.Instant
 }
 
@@ -43,10 +46,14 @@ func (b *batch) empty() bool { return len(b.records) == 0 }
 // reset makes the batch ready for the next turn and keeps its memory.
 func (b *batch) reset() {
 	clear(b.records)
+	clear(b.entries)
 	clear(b.touched)
 	clear(b.ended)
 	clear(b.answers)
+	clear(b.rests)
+	clear(b.shown)
 	b.records, b.touched, b.ended, b.answers = b.records[:0], b.touched[:0], b.ended[:0], b.answers[:0]
+	b.rests, b.shown, b.entries = b.rests[:0], b.shown[:0], b.entries[:0]
 	if len(b.parts) > 1 {
 		b.parts = b.parts[:1]
 	}
@@ -103,6 +110,8 @@ func (m *Machine) putRecord(r domain.Record, e *projections.Entry, now domain.In
 	r.Position = domain.Position{Partition: m.state.Number, Sequence: p.base, Index: p.n}
 	if e != nil {
 		r.Prev = e.Task.Prev(p.base)
+	} else if r.Prev == p.base {
+		r.Prev = m.open.prevOf(r.Task, p.base)
 	}
 	p.enc.Add(r)
 	p.n++
@@ -122,8 +131,19 @@ func (m *Machine) putRecord(r domain.Record, e *projections.Entry, now domain.In
 		}
 	}
 	b.records = append(b.records, c)
+	b.entries = append(b.entries, entry)
 	m.dirty |= m.reacts[r.Event.Type()]
 	return entry
+}
+
+// prevOf is the sequence before a message that is about the ended task already.
+func (b *batch) prevOf(id domain.TaskID, sequence uint64) uint64 {
+	for i := len(b.records) - 1; i >= 0; i-- {
+		if r := &b.records[i].Record; r.Task == id && r.Position.Sequence == sequence {
+			return r.Prev
+		}
+	}
+	return sequence
 }
 
 // end notes a task that is not live after an event: it ended, failed, or something changed about a failed one.
@@ -191,7 +211,10 @@ func (m *Machine) Stored() {
 }
 
 func (m *Machine) release(b *batch) {
-	for _, c := range b.records {
+	for i, c := range b.records {
+		if e := b.entries[i]; e != nil {
+			c.Task = e.Task // a snapshot may have had it copied
+		}
 		told := m.told[c.Record.Event.Type()]
 		for i := 0; told != 0; i, told = i+1, told>>1 {
 			if told&1 != 0 {
@@ -199,29 +222,36 @@ func (m *Machine) release(b *batch) {
 			}
 		}
 	}
-	for _, e := range b.touched {
-		if m.state.Live(e.Task.ID) == e && e.Task.State.Live() {
-			m.arm(e)
-		}
-	}
 	for _, x := range b.ended {
-		m.releaseEnd(x)
+		m.tell(x)
+	}
+	for _, e := range b.touched {
+		switch {
+		case m.state.Live(e.Task.ID) != e:
+		case e.Task.State.Live():
+			m.arm(e)
+		default:
+			m.retire(e)
+		}
 	}
 	for _, answer := range b.answers {
 		answer(nil)
 	}
 }
 
-// releaseEnd tells those who wait for the task, and lets it leave memory unless a later batch reopened it.
-func (m *Machine) releaseEnd(x ending) {
-	e := x.entry
-	m.tell(x)
-	if e.Task.Last <= m.stored && m.state.Live(e.Task.ID) == e {
-		m.state.Retire(e)
+// retire lets a task that has ended or failed leave memory, unless something about it is not stored yet: then the batch
+// that holds it does.
+func (m *Machine) retire(e *projections.Entry) {
+	if e.Task.State.Live() || e.Task.Last > m.stored || m.state.Live(e.Task.ID) != e {
+		return
+	}
+	m.state.Retire(e)
+	if e.Task.State.Ended() {
 		m.recent.add(e.Task)
 	}
 }
 
+// tell answers those who wait for the end of the task's run.
 func (m *Machine) tell(x ending) {
 	for _, tell := range m.waiting[x.outcome.Task] {
 		tell(x.outcome, nil)
@@ -239,25 +269,28 @@ func (m *Machine) answer(a Answer, reply func(Answer)) {
 		reply(a)
 		return
 	}
-	m.after(a.Position.Sequence, func(err error) {
+	b := m.after(a.Position.Sequence, func(err error) {
 		if err != nil {
 			a.Err = err
 		}
 		reply(a)
 	})
+	b.rests = append(b.rests, &a.Position.Sequence)
 }
 
 // after calls f with nil when the message under that sequence is stored, with an error when it never will be or
-// nobody knows.
-func (m *Machine) after(sequence uint64, f func(error)) {
-	switch {
-	case sequence <= m.stored:
+// nobody knows. It returns the batch that f waits for, or nil.
+func (m *Machine) after(sequence uint64, f func(error)) *batch {
+	if sequence <= m.stored {
 		f(nil)
-	case m.inflight != nil && (m.open.empty() || sequence < m.open.parts[0].base):
-		m.inflight.answers = append(m.inflight.answers, f)
-	default:
-		m.open.answers = append(m.open.answers, f)
+		return nil
 	}
+	b := m.open
+	if m.inflight != nil && (b.empty() || sequence < b.parts[0].base) {
+		b = m.inflight
+	}
+	b.answers = append(b.answers, f)
+	return b
 }
 
 // Answered releases the answers of the message under way, and nothing else: it is stored, but another writer owns the
@@ -317,7 +350,12 @@ func (m *Machine) Withdraw(unsent, underway error) {
 func (m *Machine) Moved() {
 	m.stored++
 	m.state.Sequence++
-	moved := map[*domain.Task]bool{}
+	move := func(sequence *uint64) {
+		if *sequence >= m.stored {
+			*sequence++
+		}
+	}
+	moved := map[domain.TaskID]bool{}
 	for _, b := range []*batch{m.inflight, m.open} {
 		if b == nil {
 			continue
@@ -331,22 +369,39 @@ func (m *Machine) Moved() {
 			if r.Position.Sequence < m.stored {
 				continue
 			}
-			if r.Prev >= m.stored {
-				r.Prev++
-			}
+			move(&r.Prev)
 			r.Position.Sequence++
 			b.partAt(r.Position.Sequence).enc.Add(*r)
-			if t := b.records[i].Task; t != nil && !moved[t] {
-				moved[t] = true
-				t.Move(m.stored)
+			if !r.Task.IsZero() && !moved[r.Task] {
+				moved[r.Task] = true
+				m.move(r.Task, b.entries[i])
 			}
 		}
 		for i := range b.ended {
-			b.ended[i].outcome.Position.Sequence++
+			move(&b.ended[i].outcome.Position.Sequence)
+		}
+		for _, rest := range b.rests {
+			move(rest)
+		}
+		for _, t := range b.shown {
+			t.Move(m.stored)
 		}
 	}
 	if p := m.inflight.parts[m.inflight.sent]; p.data != nil {
 		p.data = p.enc.Finish(p.id)
+	}
+}
+
+// move raises the positions that memory has of a task's messages which are not stored yet.
+func (m *Machine) move(id domain.TaskID, e *projections.Entry) {
+	if e != nil {
+		m.state.Own(e)
+		e.Task.Move(m.stored)
+		return
+	}
+	if ended, ok := m.state.Ended.Get(id); ok && ended.Last >= m.stored {
+		ended.Last++
+		m.state.Ended.Add(id, ended)
 	}
 }
 

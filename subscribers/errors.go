@@ -32,6 +32,9 @@ var (
 // errEnded: the task has ended and left memory; the log has it.
 var errEnded = errors.New("the task has ended")
 
+// errMovedSnapshot: a foreign message took the place of the one that a snapshot names; the next one will do.
+var errMovedSnapshot = errors.New("somebody else wrote to the log where the snapshot's last commit should stand")
+
 // FrozenError: the task has an event that this version cannot read; nothing happens to it until a newer one takes over.
 type FrozenError struct {
 	Task    domain.TaskID

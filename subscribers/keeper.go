@@ -79,6 +79,9 @@ func (k *keeper) begin(ctx context.Context) {
 	k.frozen, k.at = frozen, k.o.metrics.bytes.Load()
 	ctx, k.cancel = context.WithTimeout(ctx, 10*time.Minute)
 	m.after(sequence, func(err error) {
+		if err == nil && m.state.Sequence != sequence {
+			err = errMovedSnapshot
+		}
 		if err != nil {
 			k.result <- keeping{err: err}
 			return

@@ -45,6 +45,7 @@ type Machine struct {
 	unclear  func(*domain.Task)
 	maxKeys  int
 	limit    int // of a message's bytes
+	clock    domain.Instant
 }
 
 // MachineConfig is what a Machine is made of.
@@ -152,7 +153,7 @@ func (m *Machine) submitted(cmd domain.CreateTask, reply func(Answer)) bool {
 	var input uint32
 	if e := m.state.Find(cmd.ID); e != nil {
 		a.Position, input = m.position(e), e.Task.InputHash
-		m.state.Retire(e)
+		m.retire(e)
 	} else if ended, ok := m.state.Ended.Get(cmd.ID); ok {
 		a.Position, input = domain.Position{Partition: m.state.Number, Sequence: ended.Last}, ended.Input
 	} else {
@@ -182,7 +183,7 @@ func (m *Machine) Do(id domain.TaskID, cmd domain.Command, by domain.Actor, now 
 	a.Position = m.position(e)
 	m.answer(a, reply)
 	if !a.Changed {
-		m.state.Retire(e) // a failed task that was only looked at
+		m.retire(e) // a failed task that was only looked at
 	}
 }
 
@@ -283,8 +284,10 @@ func (m *Machine) Look(id domain.TaskID, reply func(*domain.Task, error)) {
 		return
 	}
 	t := e.Task.Clone()
-	m.state.Retire(e)
-	m.after(t.Last, func(err error) { reply(t, err) })
+	m.retire(e)
+	if b := m.after(t.Last, func(err error) { reply(t, err) }); b != nil {
+		b.shown = append(b.shown, t)
+	}
 }
 
 // AfterNewest calls f when everything that the machine knows is stored.
@@ -315,8 +318,10 @@ func (m *Machine) Await(id domain.TaskID, reply func(Outcome, error)) {
 			return
 		}
 		o := outcomeOf(e.Task, m.state.Number)
-		m.state.Retire(e)
-		m.after(o.Position.Sequence, func(err error) { reply(o, err) })
+		m.retire(e)
+		if b := m.after(o.Position.Sequence, func(err error) { reply(o, err) }); b != nil {
+			b.rests = append(b.rests, &o.Position.Sequence)
+		}
 		return
 	}
 	if t := m.recent.get(id); t != nil {
@@ -326,7 +331,9 @@ func (m *Machine) Await(id domain.TaskID, reply func(Outcome, error)) {
 	}
 	if ended, ok := m.state.Ended.Get(id); ok {
 		o := Outcome{Task: id, Position: domain.Position{Partition: m.state.Number, Sequence: ended.Last}}
-		m.after(ended.Last, func(err error) { reply(o, err) })
+		if b := m.after(ended.Last, func(err error) { reply(o, err) }); b != nil {
+			b.rests = append(b.rests, &o.Position.Sequence)
+		}
 		return
 	}
 	reply(Outcome{Task: id}, ErrTaskNotFound)
@@ -413,13 +420,10 @@ func (m *Machine) arm(e *projections.Entry) {
 	}
 }
 
-// Now is the engine's one clock: the wall's, but never before the partition's last commit.
+// Now is the engine's one clock: the wall's, but it never goes back, nor before the partition's last commit.
 func (m *Machine) Now(wall domain.Instant) domain.Instant {
-	now := max(wall, m.state.At, m.open.at)
-	if m.inflight != nil {
-		now = max(now, m.inflight.at)
-	}
-	return now
+	m.clock = max(wall, m.clock, m.state.At)
+	return m.clock
 }
 
 // NewestSent is the last message that has been handed to the log, stored or under way, and its time: what a snapshot of
