@@ -1,0 +1,321 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tasker-go/tasker/domain"
+)
+
+// ledger is what the log says, written down without the engine's own fold: the states alone, and whether each fact was
+// allowed to follow the ones before it (SEMANTICS 1 to 3).
+type ledger struct {
+	tasks   map[domain.TaskID]*history
+	order   []*history
+	adopted map[string]*domain.Definition
+	ids     map[string]bool // of commits
+	writer  string
+	at      domain.Instant
+	live    int
+	calls   []call // of handlers, by number
+}
+
+// history is one task as the log tells it.
+type history struct {
+	id           domain.TaskID
+	def          *domain.Definition
+	state        domain.State
+	paused       bool
+	steps        []track
+	last, before uint64 // newest commits
+	input        uint32
+	unchecked    bool // changed since an owner's memory was compared with it
+}
+
+// track is one step as the log tells it.
+type track struct {
+	state   domain.State
+	wake    domain.Instant
+	attempt int
+	ran     int // newest attempt that a handler was called for
+	rounds  int
+	count   int // executions of the round that count
+}
+
+// call is one call of a handler.
+type call struct {
+	task    domain.TaskID
+	step    int
+	attempt int
+}
+
+func newLedger() *ledger {
+	return &ledger{tasks: map[domain.TaskID]*history{}, adopted: map[string]*domain.Definition{}, ids: map[string]bool{}}
+}
+
+func writerOf(commit string) string { return commit[:max(strings.LastIndexByte(commit, '-'), 0)] }
+
+// commit checks a commit that has just been stored and writes it down.
+func (l *ledger) commit(w *world, c domain.Commit) {
+	if l.ids[c.ID] {
+		failf("commit %s is stored twice, again at %d", c.ID, c.Sequence)
+	}
+	l.ids[c.ID] = true
+	if c.At < l.at {
+		failf("time goes back: commit %s at %d is of %s, the one before of %s", c.ID, c.Sequence, c.At, l.at)
+	}
+	l.at = c.At
+	if len(c.Records) == 0 {
+		failf("commit %s at %d is empty", c.ID, c.Sequence)
+	}
+	if opened, ok := c.Records[0].Event.(domain.PartitionOpened); ok {
+		l.writer = opened.Writer
+	}
+	if writerOf(c.ID) != l.writer {
+		failf("commit %s at %d: the partition belongs to %s", c.ID, c.Sequence, l.writer)
+	}
+	w.report.Facts += len(c.Records)
+	for _, r := range c.Records {
+		if what := l.record(w, r); what != "" {
+			failf("%s at %s of task %s in commit %s: %s", r.Event.Type(), r.Position, r.Task, c.ID, what)
+		}
+	}
+}
+
+func (l *ledger) record(w *world, r domain.Record) string {
+	switch e := r.Event.(type) {
+	case domain.PartitionOpened, domain.PartitionSkipped:
+		return ""
+	case domain.DefinitionAdopted:
+		if l.adopted[e.Hash] != nil {
+			return "it has been adopted already"
+		}
+		l.adopted[e.Hash] = w.definition(e.Hash)
+		return ""
+	case domain.TaskCreated:
+		return l.create(w, r, e)
+	}
+	h := l.tasks[r.Task]
+	if h == nil {
+		return "there is no such task"
+	}
+	if h.last != r.Position.Sequence {
+		h.before, h.last = h.last, r.Position.Sequence
+	}
+	if r.Prev != h.before {
+		return fmt.Sprintf("prev is %d, and should be %d", r.Prev, h.before)
+	}
+	if !h.unchecked {
+		h.unchecked = true
+		w.changed = append(w.changed, h)
+	}
+	was := h.state.Live()
+	var what string
+	if e, ok := r.Event.(domain.StepEvent); ok {
+		what = l.step(h, e, r)
+	} else {
+		what = h.task(r.Event)
+	}
+	if was && !h.state.Live() {
+		l.live--
+	} else if !was && h.state.Live() {
+		l.live++
+	}
+	return what
+}
+
+func (l *ledger) create(w *world, r domain.Record, e domain.TaskCreated) string {
+	if l.tasks[r.Task] != nil {
+		return "the task exists"
+	}
+	def := l.adopted[e.Definition]
+	if def == nil {
+		return "its definition has not been adopted"
+	}
+	if r.Prev != 0 {
+		return "it has a commit before its first"
+	}
+	h := &history{id: r.Task, def: def, steps: make([]track, len(def.Steps)), last: r.Position.Sequence, input: e.InputHash, unchecked: true}
+	l.tasks[r.Task] = h
+	l.order = append(l.order, h)
+	l.live++
+	w.changed = append(w.changed, h)
+	return ""
+}
+
+// task applies a fact about the whole task.
+func (h *history) task(e domain.Event) string {
+	ok := false
+	from := h.state
+	switch e.(type) {
+	case domain.TaskStartRequested:
+		ok, h.state = from == domain.Pending, domain.InProgress
+	case domain.TaskReenqueued, domain.TaskDelayed:
+		ok, h.state = from.Live(), domain.Pending
+	case domain.TaskCompleted:
+		ok, h.state = from == domain.InProgress && h.allComplete(), domain.Complete
+	case domain.TaskFailed:
+		ok, h.state = from.Live() && !h.runs(), domain.Error
+	case domain.TaskRetryRequested:
+		ok, h.state, h.paused = from == domain.Error, domain.Pending, false
+	case domain.TaskCancelled:
+		ok, h.state = from.Live() || from == domain.Error, domain.Cancelled
+	case domain.TaskResolvedManually:
+		ok, h.state = from == domain.Error, domain.ResolvedManually
+	case domain.TaskPaused:
+		ok, h.paused = from.Live() && !h.paused, true
+	case domain.TaskResumed:
+		ok, h.paused = from.Live() && h.paused, false
+	case domain.TaskAnnotated:
+		ok = true
+	}
+	if !ok {
+		return fmt.Sprintf("the task is %s (%s)", from, h.states())
+	}
+	return ""
+}
+
+// step applies a fact about a step.
+func (l *ledger) step(h *history, ev domain.StepEvent, r domain.Record) string {
+	i := h.def.Graph().Index(ev.StepName())
+	if i < 0 {
+		return "there is no such step"
+	}
+	s := &h.steps[i]
+	if _, cancel := ev.(domain.StepCancelled); h.state.Ended() && (!cancel || h.state != domain.Cancelled) {
+		return "the task has ended: it is " + h.state.String()
+	}
+	ok := false
+	from := *s
+	switch e := ev.(type) {
+	case domain.StepExecutionRequested:
+		ok = s.state == domain.Pending && e.Attempt == s.attempt+1 && h.state.Live() && !h.paused && h.parentsSatisfy(i) && !h.stopped()
+		s.state, s.attempt, s.wake = domain.InProgress, e.Attempt, e.Until
+	case domain.StepCompleted:
+		ok = s.state == domain.InProgress && e.Attempt == s.attempt && h.state.Live()
+		if ok && r.Actor() == domain.ByHandler && h.def.Steps[i].Handler != domain.SleepHandler {
+			if what := l.sameCall(e.Result.JSON, h.id, i, e.Attempt); what != "" {
+				return what
+			}
+		}
+		s.state, s.wake = domain.Complete, 0
+	case domain.StepFailed:
+		deadline := e.Error.Kind == domain.KindDeadline
+		ok = e.Attempt == s.attempt && h.state.Live() &&
+			(s.state == domain.InProgress || s.state == domain.Error && s.wake != 0 && deadline)
+		if ok && !deadline && r.Actor() == domain.ByHandler {
+			if what := l.sameCall([]byte(e.Error.Message), h.id, i, e.Attempt); what != "" {
+				return what
+			}
+		}
+		if e.RetryAt != 0 && e.RetryAt < r.At {
+			return "its retry is due before it failed"
+		}
+		s.state, s.wake = domain.Error, e.RetryAt
+	case domain.StepRetryRequested:
+		ok = s.state == domain.Error && (e.NewRound || s.wake != 0 && s.wake <= r.At && h.state.Live() && !h.paused)
+		s.state, s.wake = domain.Pending, 0
+	case domain.StepCancelled:
+		ok = s.state == domain.Pending || s.state == domain.InProgress || s.state == domain.Error
+		s.state, s.wake = domain.Cancelled, 0
+	case domain.StepResolvedManually:
+		ok = s.state == domain.Pending || s.state == domain.Error
+		s.state, s.wake = domain.ResolvedManually, 0
+	case domain.StepSkipped:
+		ok = s.state == domain.Pending && h.state.Live() && !h.paused && h.parentsSatisfy(i) && h.def.Steps[i].Skippable
+		s.state = domain.Complete
+	}
+	if !ok {
+		return fmt.Sprintf("step %s is %s, attempt %d (%s)", ev.StepName(), from.state, from.attempt, h.states())
+	}
+	return ""
+}
+
+// sameCall checks that a report is the one of the execution that it ended: it begins with the number of the call.
+func (l *ledger) sameCall(text []byte, id domain.TaskID, step, attempt int) string {
+	text = bytes.TrimPrefix(text, []byte(`{"x":`))
+	n := 0
+	for n < len(text) && text[n] >= '0' && text[n] <= '9' {
+		n++
+	}
+	x, err := strconv.Atoi(string(text[:n]))
+	if err != nil || x >= len(l.calls) {
+		return fmt.Sprintf("no handler made %q", text)
+	}
+	if got := l.calls[x]; got != (call{id, step, attempt}) {
+		return fmt.Sprintf("attempt %d ends with the report of attempt %d", attempt, got.attempt)
+	}
+	return ""
+}
+
+func (h *history) satisfies(i int) bool {
+	switch s := &h.steps[i]; s.state {
+	case domain.Complete, domain.ResolvedManually:
+		return true
+	case domain.Cancelled:
+		return h.def.Steps[i].Optional
+	case domain.Error:
+		return h.def.Steps[i].Optional && s.wake == 0
+	case domain.Pending, domain.InProgress:
+	}
+	return false
+}
+
+func (h *history) parentsSatisfy(i int) bool {
+	for _, p := range h.def.Graph().Parents(i) {
+		if !h.satisfies(int(p)) {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *history) allComplete() bool {
+	for i := range h.steps {
+		if !h.satisfies(i) {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *history) runs() bool {
+	for i := range h.steps {
+		if h.steps[i].state == domain.InProgress {
+			return true
+		}
+	}
+	return false
+}
+
+// unfinished reports whether a cancelled task has steps that are not over.
+func (h *history) unfinished() bool {
+	for i := range h.steps {
+		if s := h.steps[i].state; s == domain.InProgress || h.state == domain.Cancelled && (s == domain.Pending || s == domain.Error) {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *history) stopped() bool {
+	if h.def.OnFailure != domain.Stop {
+		return false
+	}
+	for i := range h.steps {
+		if s := &h.steps[i]; s.state == domain.Error && s.wake == 0 && !h.def.Steps[i].Optional {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *history) states() string {
+	var b strings.Builder
+	for i := range h.steps {
+		fmt.Fprintf(&b, "%s %s/%d ", h.def.Steps[i].Name, h.steps[i].state, h.steps[i].attempt)
+	}
+	return strings.TrimSpace(b.String())
+}
