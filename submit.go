@@ -3,9 +3,11 @@ package tasker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -100,11 +102,18 @@ func (r *router) SubmitRequest(ctx context.Context, s Submission) (Receipt, erro
 	if err := s.identify(); err != nil {
 		return Receipt{}, err
 	}
-	resp, err := r.call(ctx, r.partition(s.ID), &request{Op: opSubmit, Submission: &s})
-	if resp != nil && resp.Receipt != nil {
-		return *resp.Receipt, err
+	for deadline := time.Now().Add(patience); ; {
+		resp, err := r.call(ctx, r.partition(s.ID), &request{Op: opSubmit, Submission: &s})
+		// The owner changed while the commit was under way. The id makes asking the next one safe.
+		again := errors.Is(err, ErrOutcomeUnknown) && !errors.Is(err, ErrUnavailable) && ctx.Err() == nil
+		switch {
+		case again && time.Now().Before(deadline):
+			continue
+		case resp != nil && resp.Receipt != nil:
+			return *resp.Receipt, err
+		}
+		return Receipt{ID: s.ID}, err
 	}
-	return Receipt{ID: s.ID}, err
 }
 
 func contextOf(input any) (json.RawMessage, error) {
