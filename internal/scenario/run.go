@@ -132,9 +132,10 @@ func (r *Run) Advance(d time.Duration) {
 	r.Now = end
 }
 
-// Lose ends every execution, as the next owner does after the process that ran them is gone.
+// Lose ends every execution, as the next owner does who loads the log after the process that ran them is gone.
 func (r *Run) Lose() {
 	r.restart()
+	r.Task = Fold(r.Def, r.Log)
 	r.begin()
 	for _, x := range r.Task.Running() {
 		lost := domain.FailStep{Step: x.Step, Attempt: x.Attempt, Error: domain.StepError{
