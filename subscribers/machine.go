@@ -201,6 +201,7 @@ func (m *Machine) doEnded(id domain.TaskID, cmd domain.Command, by domain.Actor,
 		m.putRecord(domain.Record{Event: note.Event(), By: by, Task: id, Prev: ended.Last}, nil, now)
 		ended, _ = m.state.Ended.Get(id)
 		a.Position.Sequence = ended.Last
+		m.recent.touch(id, ended.Last)
 	}
 	m.answer(a, reply)
 }

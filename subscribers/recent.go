@@ -27,3 +27,12 @@ func (r *recentTasks) add(t *domain.Task) {
 }
 
 func (r *recentTasks) get(id domain.TaskID) *domain.Task { return r.tasks[id] }
+
+// touch notes that a commit at that sequence is about the task. Readers may have the task in hand, so it is copied.
+func (r *recentTasks) touch(id domain.TaskID, sequence uint64) {
+	if t := r.tasks[id]; t != nil {
+		noted := t.Clone()
+		noted.Touch(sequence)
+		r.tasks[id] = noted
+	}
+}
