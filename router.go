@@ -76,9 +76,16 @@ func (r *router) once(ctx context.Context, partition int, req *request) (*respon
 	if err != nil {
 		return nil, err
 	}
-	answer, err := remote.Request(ctx, partition, text)
+	reads := req.Op == opTask || req.Op == opTasks || req.Op == opWait || req.Op == opStatus
+	try := ctx
+	if reads { // a request that got lost, for instance with its owner, must not cost all of the caller's time
+		var cancel context.CancelFunc
+		try, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	answer, err := remote.Request(try, partition, text)
 	if err != nil {
-		if errors.Is(err, domain.ErrUnavailable) && req.Op != opTask && req.Op != opTasks && req.Op != opWait {
+		if errors.Is(err, domain.ErrUnavailable) && !reads {
 			err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 		}
 		return nil, err
