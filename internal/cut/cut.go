@@ -20,24 +20,21 @@ var ErrCut = fmt.Errorf("%w: the line is cut", domain.ErrUnavailable)
 // Store is a line to a store. It implements domain.Store and domain.Commands.
 type Store struct {
 	to   domain.Store
-	once sync.Once
-	dead chan struct{}
+	dead context.Context
+	kill context.CancelFunc
 }
 
 // New lays a line to the store.
-func New(to domain.Store) *Store { return &Store{to: to, dead: make(chan struct{})} }
+func New(to domain.Store) *Store {
+	s := &Store{to: to}
+	s.dead, s.kill = context.WithCancel(context.Background())
+	return s
+}
 
 // Cut cuts it, for good.
-func (s *Store) Cut() { s.once.Do(func() { close(s.dead) }) }
+func (s *Store) Cut() { s.kill() }
 
-func (s *Store) cut() bool {
-	select {
-	case <-s.dead:
-		return true
-	default:
-		return false
-	}
-}
+func (s *Store) cut() bool { return s.dead.Err() != nil }
 
 func (s *Store) err() error {
 	if s.cut() {
@@ -103,15 +100,12 @@ func (s *Store) ServeCommands(partition int, handle func(ctx context.Context, re
 		return nil, err
 	}
 	// A dead process serves nobody.
-	gone := make(chan struct{})
-	go func() {
-		select {
-		case <-s.dead:
-		case <-gone:
-		}
+	stop = sync.OnceFunc(stop)
+	unhook := context.AfterFunc(s.dead, stop)
+	return func() {
+		unhook()
 		stop()
-	}()
-	return sync.OnceFunc(func() { close(gone) }), nil
+	}, nil
 }
 
 // Request implements domain.Commands.
@@ -163,13 +157,7 @@ func (l log) Scan(ctx context.Context, from uint64, each func(domain.Message) er
 func (l log) Follow(ctx context.Context, from uint64, each func(domain.Message) error) error {
 	follow, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	go func() {
-		select {
-		case <-l.s.dead:
-			stop(ErrCut)
-		case <-follow.Done():
-		}
-	}()
+	defer context.AfterFunc(l.s.dead, func() { stop(ErrCut) })()
 	err := l.to.Follow(follow, from, each)
 	if errors.Is(context.Cause(follow), ErrCut) {
 		return ErrCut
