@@ -61,7 +61,11 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	}
 	_, _ = fmt.Fprintf(a.err, "tasker: %s\n", f.Error())
 	if f.usage && cmd != nil {
-		_, _ = fmt.Fprintf(a.err, "usage: %s\n", cmd.UseLine())
+		use := cmd.UseLine()
+		if cmd.HasSubCommands() {
+			use = cmd.CommandPath() + " COMMAND"
+		}
+		_, _ = fmt.Fprintf(a.err, "usage: %s\n", use)
 		if f.hint == "" {
 			f.hint = fmt.Sprintf("%q says more", cmd.CommandPath()+" --help")
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -18,10 +19,14 @@ import (
 	"github.com/tasker-go/tasker/infra/httphandler"
 	"github.com/tasker-go/tasker/infra/loghandler"
 	"github.com/tasker-go/tasker/infra/natsserver"
+	"github.com/tasker-go/tasker/subscribers"
 )
 
 // defaultData is the data directory when nothing else is said.
 const defaultData = "./.tasker"
+
+// startTimeout is how long opening all partitions may take: loading a million tasks takes seconds.
+const startTimeout = time.Minute
 
 // stopTimeout is how long the embedded server may take to flush and stop.
 const stopTimeout = 10 * time.Second
@@ -43,6 +48,8 @@ type host struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error // of Engine.Run, after done
+
+	drained bool
 }
 
 // newHost starts the server and makes the engine, which does nothing before start.
@@ -89,29 +96,49 @@ func (h *host) register(logger func(context.Context) *slog.Logger, exec bool) er
 	return nil
 }
 
-// start runs the engine and returns when it takes tasks.
-func (h *host) start(ctx context.Context) error {
+// start runs the engine and returns when every partition is open, or cannot be opened. A partition that somebody else
+// owns is not waited for longer than patience.
+func (h *host) start(ctx context.Context, patience time.Duration) error {
 	var run context.Context
 	run, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(h.done)
 		h.err = h.engine.Run(run)
 	}()
-	select {
-	case <-h.engine.Ready():
-		return nil
-	case <-h.done:
-		if h.err == nil {
-			h.err = tasker.ErrNotRunning
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
+	for !h.settled() {
+		select {
+		case <-look.C:
+		case <-enough.C:
+			return nil
+		case <-h.done:
+			return errors.Join(h.drain(), tasker.ErrNotRunning)
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-		return h.err
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
+	return nil
 }
 
-// stop drains the engine, then stops the server. It may be called at any time, once.
-func (h *host) stop() error {
+// settled reports whether every partition is open, or closed for good.
+func (h *host) settled() bool {
+	for _, p := range h.engine.Stats().Partitions {
+		if p.Phase != subscribers.Owning && p.Phase != subscribers.Closed {
+			return false
+		}
+	}
+	return true
+}
+
+// drain stops the engine: it starts no more steps, and gives those that run their time. A second call does nothing.
+func (h *host) drain() error {
+	if h.drained {
+		return nil
+	}
+	h.drained = true
 	if h.cancel != nil {
 		h.cancel()
 		<-h.done
@@ -121,7 +148,18 @@ func (h *host) stop() error {
 	if h.http != nil {
 		_ = h.http.Close()
 	}
-	return errors.Join(h.err, h.stopServer())
+	return h.err
+}
+
+// stop drains the engine, then stops the server. It may be called at any time, once.
+func (h *host) stop() error { return errors.Join(h.drain(), h.stopServer()) }
+
+// client opens connections of their own, which outlive the engine.
+func (h *host) client(ctx context.Context, logger *slog.Logger) (*tasker.Client, error) {
+	return tasker.NewClient(ctx, tasker.Config{
+		Connect: func(opts ...nats.Option) (*nats.Conn, error) { return h.server.Connect(opts...) },
+		Logger:  logger, Durability: h.engine.Info().Durability,
+	})
 }
 
 func (h *host) stopServer() error {
@@ -154,16 +192,31 @@ func builtIn() []string {
 
 // checkHandlers refuses a definition with steps that nothing here can run, or with a handler_config that cannot work.
 func checkHandlers(file string, d *tasker.Definition) error {
-	var problems []string
-	for i := range d.Steps {
-		s := &d.Steps[i]
+	return checkSteps(file, d, func(s *domain.StepTemplate) error {
 		check, ok := configChecks[s.Handler]
 		if !ok {
-			problems = append(problems, "step "+s.Name+": there is no handler "+quote(s.Handler)+" here; there are: "+strings.Join(builtIn(), ", "))
-			continue
+			return fmt.Errorf("there is no handler %q; there are: %s", s.Handler, strings.Join(builtIn(), ", "))
 		}
-		if err := check(s); err != nil {
-			problems = append(problems, "step "+s.Name+": "+err.Error())
+		return check(s)
+	})
+}
+
+// checkConfigs is checkHandlers for definitions that may run elsewhere, where there are other handlers.
+func checkConfigs(file string, d *tasker.Definition) error {
+	return checkSteps(file, d, func(s *domain.StepTemplate) error {
+		if check, ok := configChecks[s.Handler]; ok {
+			return check(s)
+		}
+		return nil
+	})
+}
+
+func checkSteps(file string, d *tasker.Definition, check func(*domain.StepTemplate) error) error {
+	var problems []string
+	for i := range d.Steps {
+		if err := check(&d.Steps[i]); err != nil {
+			text := strings.ReplaceAll(err.Error(), "\n", "; ")
+			problems = append(problems, "step "+d.Steps[i].Name+": "+text)
 		}
 	}
 	switch len(problems) {
@@ -172,10 +225,8 @@ func checkHandlers(file string, d *tasker.Definition) error {
 	case 1:
 		return badInput(errors.New(file+": "+problems[0]), "")
 	}
-	return badInput(errors.New(file+" cannot be run:\n  "+strings.Join(problems, "\n  ")), "")
+	return badInput(fmt.Errorf("%s has %d problems:\n  %s", file, len(problems), strings.Join(problems, "\n  ")), "")
 }
-
-func quote(s string) string { return "\"" + s + "\"" }
 
 // shownPath is a path as people write it: relative when it is below the working directory.
 func shownPath(path string) string {

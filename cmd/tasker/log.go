@@ -44,7 +44,7 @@ func (a *app) stderrLines() func(string) {
 func (h lineHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level }
 
 func (h lineHandler) Handle(_ context.Context, r slog.Record) error {
-	if !h.events && domain.KnownType(domain.EventType(r.Message)) {
+	if !h.events && domain.KnownType(domain.EventType(r.Message)) || h.level > slog.LevelDebug && isRecovery(r.Message) {
 		return nil
 	}
 	var b strings.Builder
@@ -92,6 +92,13 @@ func (h lineHandler) Handle(_ context.Context, r slog.Record) error {
 	}
 	h.print(b.String())
 	return nil
+}
+
+// isRecovery is what the NATS server says of a store that was not closed, after a crash. It repairs it; nobody has to
+// do anything.
+func isRecovery(message string) bool {
+	return strings.HasPrefix(message, "nats: Filestore [") &&
+		(strings.HasSuffix(message, "will rebuild") || strings.HasSuffix(message, "prior state file"))
 }
 
 func (h lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {

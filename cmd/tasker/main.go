@@ -20,6 +20,15 @@ func main() { os.Exit(execute(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 // verbs are the commands, in the order of `tasker help`.
 var verbs = []func(*app) *cobra.Command{
 	newRunCommand,
+	newServeCommand,
+	newDefinitionCommand,
+	newSubmitCommand,
+	newTaskCommand,
+	newEventsCommand,
+	newStatusCommand,
+	newPruneCommand,
+	newLogCommand,
+	newVersionCommand,
 	newBenchCommand,
 }
 
@@ -50,14 +59,8 @@ func newRootCommand(a *app) *cobra.Command {
 			"Start with:  tasker run examples/ecommerce/order.yaml --input @examples/ecommerce/order.json",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return cmd.Help()
-		},
 	}
+	withVerbs(root)
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
@@ -79,17 +82,23 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 
 // group is a command that only has others below it.
 func group(use, short string, below ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return cmd.Help()
-		},
-	}
+	cmd := &cobra.Command{Use: use, Short: short}
+	withVerbs(cmd)
 	cmd.AddCommand(below...)
 	return cmd
+}
+
+// withVerbs makes a command that only has others below it say so, and refuse what it does not know.
+func withVerbs(cmd *cobra.Command) {
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(cmd, args[0])
+		}
+		return cmd.Help()
+	}
+	cmd.SetUsageTemplate(strings.Replace(cmd.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 }
 
 // arguments checks the number of positional arguments; names are for the message.

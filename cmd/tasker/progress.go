@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -184,18 +183,4 @@ func errorText(e *domain.StepError) string {
 		return "interrupted by a stop"
 	}
 	return oneLine(e.Message)
-}
-
-// follow feeds the progress with the events behind the cursor, until enough says so or ctx ends.
-func follow(ctx context.Context, engine *tasker.Engine, from tasker.ReplayOptions, p progress, enough func() bool) error {
-	for e, err := range engine.Replay(ctx, from) {
-		if err != nil {
-			return err
-		}
-		p.event(e)
-		if enough() {
-			return nil
-		}
-	}
-	return context.Cause(ctx)
 }

@@ -18,7 +18,8 @@ type taskView struct {
 	until   time.Time
 	created time.Time
 	ended   time.Time
-	covered uint64 // sequence up to which it is known already
+	covered uint64          // sequence up to which it is known already
+	last    tasker.Position // of the last event that was applied
 	steps   []stepView
 	index   map[string]int
 	tree    []row
@@ -126,9 +127,10 @@ func (v *taskView) done() int {
 
 // apply folds one event; false when it is known already.
 func (v *taskView) apply(e tasker.Event) bool {
-	if e.Position.Sequence <= v.covered {
+	if p := e.Position; p.Sequence <= v.covered || p.Sequence < v.last.Sequence || p.Sequence == v.last.Sequence && p.Index <= v.last.Index {
 		return false
 	}
+	v.last = e.Position
 	at := e.At.Time()
 	switch x := e.Event.(type) {
 	case domain.TaskCreated:
