@@ -19,12 +19,14 @@ func loadJSON(data []byte) (*domain.Definition, []Problem) {
 		}
 		return nil, []Problem{p}
 	}
-	return parse(data, nil, func() map[string]mark {
-		l := locator{data: data, dec: json.NewDecoder(bytes.NewReader(data)), at: map[string]mark{}, line: 1, column: 1}
-		l.dec.UseNumber()
-		l.value("", mark{})
-		return l.at
-	})
+	return parse(data, nil, func() map[string]mark { return jsonMarks(data) })
+}
+
+func jsonMarks(data []byte) map[string]mark {
+	l := locator{data: data, dec: json.NewDecoder(bytes.NewReader(data)), at: map[string]mark{}, line: 1, column: 1}
+	l.dec.UseNumber()
+	l.value("", mark{})
+	return l.at
 }
 
 // locator finds the place of every value of a JSON text that is known to be valid: that of the key, or of the item.

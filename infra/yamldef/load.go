@@ -130,8 +130,7 @@ func place(data []byte, offset int) (line, column int) {
 // mark is a place in a file.
 type mark struct{ line, column int }
 
-// parse hands the JSON form to the domain and finds the places of the problems. A path that has no place of its own,
-// such as that of a key that is missing, has that of the value around it. Paths in broken have been reported.
+// parse hands the JSON form to the domain and finds the places of the problems. Paths in broken have been reported.
 func parse(body []byte, broken map[string]bool, places func() map[string]mark) (*domain.Definition, []Problem) {
 	d, err := domain.ParseDefinition(body)
 	if err == nil {
@@ -147,12 +146,7 @@ func parse(body []byte, broken map[string]bool, places func() map[string]mark) (
 		if broken[p.Path] {
 			continue
 		}
-		path := p.Path
-		m, ok := at[path]
-		for !ok && path != "" {
-			path = path[:max(strings.LastIndexAny(path, ".["), 0)]
-			m, ok = at[path]
-		}
+		m := nearest(at, p.Path)
 		problems = append(problems, Problem{Line: m.line, Column: m.column, Message: p.Message, Hint: p.Hint})
 	}
 	return nil, problems
