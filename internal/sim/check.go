@@ -51,17 +51,17 @@ func (p *process) checkChanged() {
 		p.checkTask(h)
 	}
 	w.changed = w.changed[:0]
-	if w.compared += 1; w.compared%1000 == 0 {
-		p.checkAll()
+	if w.compared++; w.compared%1000 == 0 {
+		p.checkAll(false)
 	}
 }
 
-// checkAll compares everything.
-func (p *process) checkAll() {
+// checkAll compares everything; of the failed tasks, which are packed, a few when not deep.
+func (p *process) checkAll(deep bool) {
 	w := p.w
-	w.checkSame(p.m.State(), true)
+	w.checkSame(p.m.State(), deep)
 	for _, h := range w.ledger.order {
-		if h.state.Live() || h.state == domain.Error {
+		if h.state.Live() {
 			p.checkTask(h)
 		}
 	}
@@ -171,11 +171,7 @@ func (p *process) checkSlots() {
 	}
 }
 
-// checkLoaded: a snapshot and the log behind it give what the whole log gives.
-func (w *world) checkLoaded(state *projections.Partition) { w.checkSame(state, false) }
-
-// checkSame compares a whole partition with the fold of the log; of the failed tasks, which are packed, a few when not
-// deep.
+// checkSame compares a whole partition with the fold of the log.
 func (w *world) checkSame(state *projections.Partition, deep bool) {
 	r := w.replica
 	if state.Sequence != r.Sequence || state.CommitID != r.CommitID || state.At != r.At {
@@ -188,7 +184,7 @@ func (w *world) checkSame(state *projections.Partition, deep bool) {
 	failed := 0
 	for _, h := range w.ledger.order {
 		if h.state == domain.Error && !deep {
-			if failed++; failed > 10 {
+			if failed++; failed > 2 {
 				continue
 			}
 		}

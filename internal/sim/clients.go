@@ -130,8 +130,18 @@ func (w *world) operate(p *process) {
 		return
 	}
 	h := l.order[max(0, len(l.order)-1-r.IntN(40))]
-	if r.IntN(20) == 0 {
+	switch r.IntN(20) {
+	case 0:
 		h = l.order[r.IntN(len(l.order))]
+	case 1, 2, 3, 4:
+		for len(w.failed) > 0 { // somebody looks after the failed ones
+			i, last := r.IntN(len(w.failed)), len(w.failed)-1
+			h = w.failed[i]
+			w.failed[i] = w.failed[last]
+			if w.failed = w.failed[:last]; h.state == domain.Error {
+				break
+			}
+		}
 	}
 	w.do(p, h, w.verb(h))
 }

@@ -119,7 +119,9 @@ func (l *ledger) record(w *world, r domain.Record) string {
 		what = h.task(r.Event)
 	}
 	if was && !h.state.Live() {
-		l.live--
+		if l.live--; h.state == domain.Error {
+			w.failed = append(w.failed, h)
+		}
 	} else if !was && h.state.Live() {
 		l.live++
 	}

@@ -150,6 +150,13 @@ func (p *process) stored() {
 	if p.m.State().Sequence != sequence+1 {
 		failf("message %d is stored and the owner is at %d", sequence+1, p.m.State().Sequence)
 	}
+	if rest, _ := p.m.Inflight(); rest.Last != 0 { // the next part of what was split
+		p.w.report.Splits++
+		if p.w.faulty && p.w.rng.IntN(20) == 0 {
+			p.crash()
+			return
+		}
+	}
 	p.shortSnapshot()
 	p.next()
 }

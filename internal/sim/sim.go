@@ -10,6 +10,9 @@
 //	clients.go    definitions, submissions, operators
 //	ledger.go     what the log may say: every fact is checked when it is stored
 //	check.go      what an owner's memory must be, compared with the log folded from zero
+//
+// It leaves out what is around the machine: goroutines and locks of the coordinator, the lease itself, the real
+// executor, payloads in the blob store, frozen tasks, forgetting of idempotency keys, more than one partition.
 package sim
 
 import (
@@ -57,9 +60,13 @@ func (f *Failure) Error() string {
 
 // Report says what a run has seen.
 type Report struct {
-	Commits, Facts, Tasks                   int
-	Takeovers, Crashes, Snapshots, Fallback int
-	Splits, Moves, Lost, Answers, Stale     int
+	Commits, Facts, Tasks int
+	Takeovers, Crashes    int
+	Snapshots, Fallbacks  int // taken; passed over because they were spoiled
+	Splits                int // parts of an input that was larger than a message, but the first
+	Moves                 int // messages of somebody without business in the log
+	Lost                  int // acknowledgements
+	Answers, Stale        int // to clients; reports that came too late
 }
 
 // traced is how many events a failure shows.

@@ -1,8 +1,13 @@
 package sim
 
 import (
+	"errors"
 	"flag"
+	"fmt"
+	"os"
+	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -23,14 +28,45 @@ func TestSimulation(t *testing.T) {
 		t.Logf("%+v", r)
 		return
 	}
+	if !raced {
+		simulate(t, *seeds)
+		return
+	}
+	// A world has one goroutine, so the race detector makes it eight times slower for nothing. A few run with it, for the
+	// product's memory that worlds may share, and all of them in a test without it.
+	simulate(t, min(*seeds, 8))
+	if !t.Failed() {
+		withoutRaceDetector(t)
+	}
+}
+
+func withoutRaceDetector(t *testing.T) {
+	if os.Getenv(child) != "" {
+		t.Fatal("the test without the race detector has it")
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-race=false", "-count=1", "-run=^TestSimulation$", "-v",
+		"-timeout=60m", ".", "-args", fmt.Sprintf("-sim.seeds=%d", *seeds), fmt.Sprintf("-sim.commits=%d", *commits))
+	cmd.Env = append(os.Environ(), child+"=1")
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+const child = "TASKER_SIM_WITHOUT_RACE_DETECTOR"
+
+// simulate runs worlds 1 to n, as many at a time as there are processors.
+func simulate(t *testing.T, n int) {
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // a world is small and makes much garbage
 	var next atomic.Int64
 	var all sync.Mutex
 	var sum Report
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			for n := next.Add(1); n <= int64(*seeds) && !t.Failed(); n = next.Add(1) {
-				r, err := Run(Config{Seed: uint64(n), Commits: *commits})
+			for i := next.Add(1); i <= int64(n) && !t.Failed(); i = next.Add(1) {
+				r, err := Run(Config{Seed: uint64(i), Commits: *commits})
 				if err != nil {
 					t.Error(err)
 				}
@@ -41,7 +77,7 @@ func TestSimulation(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	t.Logf("%d worlds: %+v", *seeds, sum)
+	t.Logf("%d worlds: %+v", n, sum)
 }
 
 func (r Report) plus(o Report) Report {
@@ -51,7 +87,7 @@ func (r Report) plus(o Report) Report {
 	r.Takeovers += o.Takeovers
 	r.Crashes += o.Crashes
 	r.Snapshots += o.Snapshots
-	r.Fallback += o.Fallback
+	r.Fallbacks += o.Fallbacks
 	r.Splits += o.Splits
 	r.Moves += o.Moves
 	r.Lost += o.Lost
@@ -64,8 +100,9 @@ func TestSimulationFindsPlantedFaults(t *testing.T) {
 	for _, f := range []Fault{EffectBeforeCommit, NoFence, AttemptIgnored, TimersLost, SnapshotShort} {
 		t.Run(f.String(), func(t *testing.T) {
 			for n := uint64(1); n <= 200; n++ {
-				if _, err := Run(Config{Seed: n, Commits: 2000, Fault: f}); err != nil {
-					t.Logf("found by seed %d: %s", n, err.(*Failure).What)
+				var failure *Failure
+				if _, err := Run(Config{Seed: n, Commits: 2000, Fault: f}); errors.As(err, &failure) {
+					t.Logf("found by seed %d after %d commits: %s", n, failure.After, failure.What)
 					return
 				}
 			}

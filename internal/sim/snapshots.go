@@ -156,7 +156,7 @@ func (w *world) load() *projections.Partition {
 			state = loaded
 			break
 		}
-		w.report.Fallback++
+		w.report.Fallbacks++
 	}
 	if state == nil {
 		if w.log.first > 1 {
@@ -174,6 +174,6 @@ func (w *world) load() *projections.Partition {
 			failf("commit %s at %d cannot be folded: %v", m.id, n, err)
 		}
 	}
-	w.checkLoaded(state)
+	w.checkSame(state, false) // a snapshot and the log behind it give what the whole log gives
 	return state
 }

@@ -31,6 +31,7 @@ type world struct {
 	ledger   *ledger
 	replica  *projections.Partition // the fold of the whole log
 	changed  []*history             // since an owner's memory was compared
+	failed   []*history             // that nobody has looked after
 	compared int
 	packed   [2][]byte
 
@@ -65,9 +66,9 @@ func newWorld(c Config, tracing bool) *world {
 	for i := range o.fates {
 		o.fates[i] = r.IntN(4) * r.IntN(15)
 	}
-	o.crash, o.takeover, o.jump, o.snapshot = r.IntN(3)*r.IntN(60), r.IntN(3)*r.IntN(60), r.IntN(100), 50+r.IntN(300)
+	o.crash, o.takeover, o.jump, o.snapshot = r.IntN(3)*r.IntN(30), r.IntN(3)*r.IntN(30), r.IntN(100), 50+r.IntN(200)
 	o.failing, o.operators, o.late = r.IntN(50), r.IntN(30), r.IntN(10)
-	o.tasks, o.slots, o.batch = 1+r.IntN(40), 1+r.IntN(30), 1+r.IntN(4)
+	o.tasks, o.slots, o.batch = 1+r.IntN(30), 1+r.IntN(30), 1+r.IntN(3)
 	for i := range o.limits {
 		o.limits[i] = 1 + r.IntN(o.slots)
 	}
@@ -234,7 +235,7 @@ func (w *world) settle() {
 	p := w.someone()
 	for range 100_000 {
 		if w.rest(p) {
-			p.checkAll()
+			p.checkAll(true)
 			return
 		}
 	}
