@@ -113,10 +113,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	defer e.state.Store(engineStopped)
 	defer e.closeLog()
-	if err := e.checkClock(ctx); err != nil {
-		return err
-	}
-	if err := e.definitions.refresh(ctx); err != nil {
+	if err := e.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // stopped before it began
+		}
 		return err
 	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -148,6 +148,14 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.background.wg.Wait()
 	e.commands.stopAll()
 	return err
+}
+
+// prepare is what has to go well before anything starts.
+func (e *Engine) prepare(ctx context.Context) error {
+	if err := e.checkClock(ctx); err != nil {
+		return err
+	}
+	return e.definitions.refresh(ctx)
 }
 
 // Ready is closed when this engine owns a partition and takes submissions. An engine that finds all partitions owned by
