@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -187,11 +188,10 @@ func eventOf(e tasker.Event) eventJSON {
 	j := eventJSON{
 		ID: e.ID(), Type: e.Event.Type(), At: e.At, Task: e.Task, Actor: e.Actor(), Cause: e.Cause, Data: domain.EventData(e.Event),
 	}
-	switch about := e.Event.(type) {
-	case domain.StepEvent:
+	if about, ok := e.Event.(domain.StepEvent); ok {
 		j.Step, j.Attempt = about.StepName(), about.AttemptNumber()
-	case domain.Unknown:
-		j.Step, j.Attempt = about.Step, about.Attempt
+	} else if unknown, ok := e.Event.(domain.Unknown); ok {
+		j.Step, j.Attempt = unknown.Step, unknown.Attempt
 	}
 	return j
 }
@@ -204,11 +204,11 @@ func eventLine(s style, e tasker.Event) string {
 		task = shortID(e.Task)
 	}
 	text := pad(string(j.Type), 31)
-	switch e.Event.Type() {
-	case domain.TaskCompletedType:
-		text = s.good(text)
-	case domain.TaskFailedType, domain.StepFailedType:
+	if slices.Contains([]domain.EventType{domain.TaskFailedType, domain.StepFailedType}, j.Type) {
 		text = s.bad(text)
+	}
+	if j.Type == domain.TaskCompletedType {
+		text = s.good(text)
 	}
 	line := fmt.Sprintf("%s  %s  %s  %s", s.faint(precise(e.At.Time())), pad(j.ID, 10), task, text)
 	if j.Step != "" {

@@ -3,18 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/tasker-go/tasker"
-	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/infra/exechandler"
 	"github.com/tasker-go/tasker/infra/httphandler"
 	"github.com/tasker-go/tasker/infra/loghandler"
@@ -169,63 +166,6 @@ func (h *host) stopServer() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	return h.server.Shutdown(ctx)
-}
-
-// configChecks find mistakes in the handler_config of a step before it runs.
-var configChecks = map[string]func(*domain.StepTemplate) error{
-	"exec":              func(s *domain.StepTemplate) error { return exechandler.Validate(s.HandlerConfig) },
-	"http":              func(s *domain.StepTemplate) error { return httphandler.Validate(s.HandlerConfig) },
-	"log":               func(s *domain.StepTemplate) error { return loghandler.Validate(s.HandlerConfig) },
-	domain.SleepHandler: func(*domain.StepTemplate) error { return nil },
-}
-
-// builtIn are the names of the handlers that come with tasker.
-func builtIn() []string {
-	return slices.Sorted(func(yield func(string) bool) {
-		for name := range configChecks {
-			if !yield(name) {
-				return
-			}
-		}
-	})
-}
-
-// checkHandlers refuses a definition with steps that nothing here can run, or with a handler_config that cannot work.
-func checkHandlers(file string, d *tasker.Definition) error {
-	return checkSteps(file, d, func(s *domain.StepTemplate) error {
-		check, ok := configChecks[s.Handler]
-		if !ok {
-			return fmt.Errorf("there is no handler %q; there are: %s", s.Handler, strings.Join(builtIn(), ", "))
-		}
-		return check(s)
-	})
-}
-
-// checkConfigs is checkHandlers for definitions that may run elsewhere, where there are other handlers.
-func checkConfigs(file string, d *tasker.Definition) error {
-	return checkSteps(file, d, func(s *domain.StepTemplate) error {
-		if check, ok := configChecks[s.Handler]; ok {
-			return check(s)
-		}
-		return nil
-	})
-}
-
-func checkSteps(file string, d *tasker.Definition, check func(*domain.StepTemplate) error) error {
-	var problems []string
-	for i := range d.Steps {
-		if err := check(&d.Steps[i]); err != nil {
-			text := strings.ReplaceAll(err.Error(), "\n", "; ")
-			problems = append(problems, "step "+d.Steps[i].Name+": "+text)
-		}
-	}
-	switch len(problems) {
-	case 0:
-		return nil
-	case 1:
-		return badInput(errors.New(file+": "+problems[0]), "")
-	}
-	return badInput(fmt.Errorf("%s has %d problems:\n  %s", file, len(problems), strings.Join(problems, "\n  ")), "")
 }
 
 // shownPath is a path as people write it: relative when it is below the working directory.

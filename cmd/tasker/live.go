@@ -104,8 +104,14 @@ func (l *live) event(e tasker.Event) {
 	}
 }
 
-func (l *live) stepSays(_ tasker.TaskView, step tasker.StepView, _ slog.Level, text string) {
-	l.say("  " + l.frame.style.faint(step.Name+" | ") + oneLine(text))
+func (l *live) stepSays(task tasker.TaskView, step tasker.StepView, _ slog.Level, text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	who := step.Name
+	if len(l.views) > 1 {
+		who = shortID(task.ID) + " " + who
+	}
+	l.draw([]string{"  " + l.frame.style.faint(who+" | ") + oneLine(text)})
 }
 
 func (l *live) close() {
@@ -222,12 +228,13 @@ func (f frame) foot(v *taskView, now time.Time, more string, width int) string {
 
 // taskMark is the sign of a task's state, and its colour.
 func (f frame) taskMark(v *taskView) (string, func(string) string) {
-	switch {
-	case v.state == domain.Complete, v.state == domain.ResolvedManually:
+	switch v.state {
+	case domain.Pending, domain.InProgress:
+	case domain.Complete, domain.ResolvedManually:
 		return "✓", f.style.good
-	case v.state == domain.Error:
+	case domain.Error:
 		return "✗", f.style.bad
-	case v.state == domain.Cancelled:
+	case domain.Cancelled:
 		return "✗", f.style.warn
 	}
 	return "●", f.style.active
@@ -236,7 +243,7 @@ func (f frame) taskMark(v *taskView) (string, func(string) string) {
 // step is one row: sign, tree, name, state, attempt, time, note.
 func (f frame) step(v *taskView, r row, now time.Time, nameWidth, stateWidth, width int) string {
 	s := &v.steps[r.step]
-	mark, paint, state, note := f.stepState(v, s, now)
+	mark, paint, state, note := f.stepState(s, now)
 	if len(r.after) > 0 && note == "" && s.state == domain.Pending {
 		note = "after " + strings.Join(r.after, ", ")
 	}
@@ -271,7 +278,7 @@ func (f frame) step(v *taskView, r row, now time.Time, nameWidth, stateWidth, wi
 	return strings.TrimRight(line, " ")
 }
 
-func (f frame) stepState(v *taskView, s *stepView, now time.Time) (mark string, paint func(string) string, state, note string) {
+func (f frame) stepState(s *stepView, now time.Time) (mark string, paint func(string) string, state, note string) {
 	switch s.state {
 	case domain.Pending:
 		return "○", f.style.faint, "pending", ""
@@ -309,13 +316,14 @@ func (f frame) stepState(v *taskView, s *stepView, now time.Time) (mark string, 
 // then what ended or starts next around it.
 func (f frame) interesting(v *taskView, room int) []row {
 	rank := func(s *stepView) int {
-		switch {
-		case s.state == domain.InProgress, s.state == domain.Error:
+		switch s.state {
+		case domain.InProgress, domain.Error:
 			return 0
-		case s.state == domain.Cancelled:
+		case domain.Cancelled:
 			return 1
-		case s.state == domain.Pending:
+		case domain.Pending:
 			return 2
+		case domain.Complete, domain.ResolvedManually:
 		}
 		return 3
 	}

@@ -16,15 +16,14 @@ import (
 // lineHandler writes log records as short lines for people: "warning: text, key value".
 type lineHandler struct {
 	level slog.Level
-	print func(string)
+	say   func(string)
 	// events: also the records of events, which a command that shows progress says in its own way.
 	events bool
 	attrs  []slog.Attr
-	group  string
 }
 
-func (a *app) logger(print func(string), events bool) *slog.Logger {
-	h := lineHandler{level: slog.LevelWarn, print: print, events: events}
+func (a *app) logger(say func(string), events bool) *slog.Logger {
+	h := lineHandler{level: slog.LevelWarn, say: say, events: events}
 	if a.verbose {
 		h.level, h.events = slog.LevelDebug, true
 	}
@@ -90,7 +89,7 @@ func (h lineHandler) Handle(_ context.Context, r slog.Record) error {
 	for _, x := range last {
 		write(x)
 	}
-	h.print(b.String())
+	h.say(b.String())
 	return nil
 }
 

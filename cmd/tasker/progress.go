@@ -136,7 +136,7 @@ func describeStep(v *taskView, e tasker.Event) (subject, text string) {
 		return "", ""
 	}
 	s := v.step(about.StepName())
-	switch x := e.Event.(type) {
+	switch x := about.(type) {
 	case domain.StepExecutionRequested:
 		switch {
 		case x.Until != 0:
@@ -176,10 +176,10 @@ func because(reason string) string {
 
 // errorText is a stored error in one line.
 func errorText(e *domain.StepError) string {
-	switch e.Kind {
-	case domain.KindWorkerLost:
+	if e.Kind == domain.KindWorkerLost {
 		return "the process that ran it is gone"
-	case domain.KindInterrupted:
+	}
+	if e.Kind == domain.KindInterrupted {
 		return "interrupted by a stop"
 	}
 	return oneLine(e.Message)

@@ -46,13 +46,14 @@ func (r *runner) run(ctx context.Context) error {
 
 // on runs everything on a host that is not started yet.
 func (r *runner) on(ctx context.Context) error {
-	if err := r.host.register(stepLogger(r.progress.stepSays), true); err != nil {
-		return err
-	}
 	if err := r.host.start(ctx, startTimeout); err != nil {
 		return err
 	}
 	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	// Not earlier: so the unfinished tasks are seen as they were left.
+	if err := r.host.register(stepLogger(r.progress.stepSays), true); err != nil {
 		return err
 	}
 	return r.follow(ctx)
@@ -161,10 +162,15 @@ func (r *runner) follow(ctx context.Context) error {
 	defer client.Close()
 	reading, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- r.read(reading, client, true) }()
+	var readErr error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		readErr = r.read(reading, client, true)
+	}()
 	select {
-	case err = <-ended:
+	case <-ended:
+		err = readErr
 	case <-r.host.done:
 		cancel()
 		<-ended

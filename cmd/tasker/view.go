@@ -39,10 +39,6 @@ type stepView struct {
 	err       *domain.StepError
 }
 
-func (s *stepView) final() bool {
-	return s.state.Ended() || s.state == domain.Error && s.retryAt.IsZero()
-}
-
 func viewOfDefinition(id tasker.TaskID, d *tasker.Definition) *taskView {
 	v := &taskView{id: id, name: d.Name + " " + d.Version}
 	for i := range d.Steps {
@@ -174,7 +170,7 @@ func (v *taskView) applyStep(e domain.Event, at time.Time) {
 	if s.state == domain.InProgress && !s.started.IsZero() {
 		s.took = at.Sub(s.started)
 	}
-	switch x := e.(type) {
+	switch x := about.(type) {
 	case domain.StepExecutionRequested:
 		s.state, s.attempt, s.started, s.retryAt = domain.InProgress, x.Attempt, at, time.Time{}
 		s.took = 0
