@@ -37,6 +37,7 @@ type part struct {
 type ending struct {
 	entry   *projections.Entry
 	outcome Outcome
+	round   int
 }
 
 func newBatch() *batch { return &batch{} }
@@ -127,7 +128,7 @@ func (m *Machine) putRecord(r domain.Record, e *projections.Entry, now domain.In
 			b.touched = append(b.touched, entry)
 		}
 		if !entry.Task.State.Live() {
-			b.end(ending{entry, outcomeOf(entry.Task, m.state.Number)})
+			b.end(ending{entry, outcomeOf(entry.Task, m.state.Number), entry.Task.Round})
 		}
 	}
 	b.records = append(b.records, c)
@@ -251,10 +252,20 @@ func (m *Machine) retire(e *projections.Entry) {
 	}
 }
 
-// tell answers those who wait for the end of the task's run.
+// tell answers those who wait for the end of this run of the task, or of one before.
 func (m *Machine) tell(x ending) {
-	for _, tell := range m.waiting[x.outcome.Task] {
-		tell(x.outcome, nil)
+	waiting := m.waiting[x.outcome.Task]
+	later := waiting[:0]
+	for _, w := range waiting {
+		if w.round > x.round {
+			later = append(later, w)
+			continue
+		}
+		w.tell(x.outcome, nil)
+	}
+	if clear(waiting[len(later):]); len(later) > 0 {
+		m.waiting[x.outcome.Task] = later
+		return
 	}
 	delete(m.waiting, x.outcome.Task)
 }
@@ -337,8 +348,8 @@ func (m *Machine) Withdraw(unsent, underway error) {
 		}
 	}
 	for id, waiting := range m.waiting {
-		for _, tell := range waiting {
-			tell(Outcome{Task: id}, unsent)
+		for _, w := range waiting {
+			w.tell(Outcome{Task: id}, unsent)
 		}
 	}
 	clear(m.waiting)
@@ -402,6 +413,7 @@ func (m *Machine) move(id domain.TaskID, e *projections.Entry) {
 	if ended, ok := m.state.Ended.Get(id); ok && ended.Last >= m.stored {
 		ended.Last++
 		m.state.Ended.Add(id, ended)
+		m.recent.move(id, m.stored)
 	}
 }
 

@@ -36,7 +36,7 @@ type Machine struct {
 	spare    *batch
 	alerts   alarmHeap
 	recent   recentTasks
-	waiting  map[domain.TaskID][]func(Outcome, error) // for the end of a live task
+	waiting  map[domain.TaskID][]waiter // for the end of a live task
 
 	dirty    uint64 // reactors to ask about the task in hand
 	events   []domain.Event
@@ -46,6 +46,13 @@ type Machine struct {
 	maxKeys  int
 	limit    int // of a message's bytes
 	clock    domain.Instant
+}
+
+// waiter is somebody who wants to know how a run of a task ends. The machine knows of the next run already while the end of
+// the one before is being stored.
+type waiter struct {
+	round int
+	tell  func(Outcome, error)
 }
 
 // MachineConfig is what a Machine is made of.
@@ -68,7 +75,7 @@ func NewMachine(c MachineConfig) *Machine {
 		state: c.State, writer: c.Writer, reactors: c.Reactors, subs: c.Subscribers,
 		reacts: map[domain.EventType]uint64{}, told: map[domain.EventType]uint64{},
 		stored: c.State.Sequence, unclear: c.Unclear, recent: newRecentTasks(),
-		waiting: map[domain.TaskID][]func(Outcome, error){}, limit: c.CommitBytes,
+		waiting: map[domain.TaskID][]waiter{}, limit: c.CommitBytes,
 	}
 	if m.limit == 0 {
 		m.limit = MaxCommitBytes
@@ -281,7 +288,12 @@ func (m *Machine) Look(id domain.TaskID, reply func(*domain.Task, error)) {
 	e := m.state.Find(id)
 	if e == nil {
 		t := m.recent.get(id)
-		m.after(m.newest(t), func(err error) { reply(t, err) })
+		if m.newest(t) > m.stored {
+			t = t.Clone() // its positions may have to move
+		}
+		if b := m.after(m.newest(t), func(err error) { reply(t, err) }); b != nil {
+			b.shown = append(b.shown, t)
+		}
 		return
 	}
 	t := e.Task.Clone()
@@ -315,7 +327,7 @@ func (m *Machine) newest(t *domain.Task) uint64 {
 func (m *Machine) Await(id domain.TaskID, reply func(Outcome, error)) {
 	if e := m.state.Find(id); e != nil {
 		if e.Task.State.Live() {
-			m.waiting[id] = append(m.waiting[id], reply)
+			m.waiting[id] = append(m.waiting[id], waiter{e.Task.Round, reply})
 			return
 		}
 		o := outcomeOf(e.Task, m.state.Number)
@@ -327,7 +339,9 @@ func (m *Machine) Await(id domain.TaskID, reply func(Outcome, error)) {
 	}
 	if t := m.recent.get(id); t != nil {
 		o := outcomeOf(t, m.state.Number)
-		m.after(o.Position.Sequence, func(err error) { reply(o, err) })
+		if b := m.after(o.Position.Sequence, func(err error) { reply(o, err) }); b != nil {
+			b.rests = append(b.rests, &o.Position.Sequence)
+		}
 		return
 	}
 	if ended, ok := m.state.Ended.Get(id); ok {

@@ -36,3 +36,12 @@ func (r *recentTasks) touch(id domain.TaskID, sequence uint64) {
 		r.tasks[id] = noted
 	}
 }
+
+// move raises the task's positions from the given sequence on; see domain.Task.Move.
+func (r *recentTasks) move(id domain.TaskID, from uint64) {
+	if t := r.tasks[id]; t != nil && t.Last >= from {
+		moved := t.Clone()
+		moved.Move(from)
+		r.tasks[id] = moved
+	}
+}
