@@ -203,7 +203,7 @@ func (w *world) question(p *process) {
 		return
 	}
 	id := l.order[max(0, len(l.order)-1-w.rng.IntN(40))].id
-	if w.rng.IntN(2) == 0 {
+	if w.rng.IntN(3) == 0 {
 		p.m.Look(id, func(t *domain.Task, err error) {
 			if err == nil && t != nil && !w.log.holds(t.Last, id) {
 				failf("task %s is shown as of %d, which is not stored", id, t.Last)
@@ -211,10 +211,23 @@ func (w *world) question(p *process) {
 		})
 		return
 	}
+	round := 0
+	if e := p.m.State().Live(id); e != nil && e.Task.State.Live() {
+		round = e.Task.Round
+	}
 	p.m.Await(id, func(o subscribers.Outcome, err error) {
-		if err == nil && !w.log.holds(o.Position.Sequence, id) {
+		if err != nil {
+			return
+		}
+		if !w.log.holds(o.Position.Sequence, id) {
 			failf("the end of task %s is told as of %d, which is not stored", id, o.Position.Sequence)
 		}
+		for _, end := range w.ledger.tasks[id].endings {
+			if end.round >= round && end.sequence <= o.Position.Sequence {
+				return
+			}
+		}
+		failf("the end of run %d of task %s is told as of %d, and it goes on", round, id, o.Position.Sequence)
 	})
 }
 

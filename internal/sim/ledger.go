@@ -31,6 +31,8 @@ type history struct {
 	steps        []track
 	last, before uint64 // newest commits
 	input        uint32
+	round        int // from 1, as domain.Task.Round
+	endings      []ending
 	unchecked    bool // changed since an owner's memory was compared with it
 }
 
@@ -40,8 +42,15 @@ type track struct {
 	wake    domain.Instant
 	attempt int
 	ran     int // newest attempt that a handler was called for
-	rounds  int
 	count   int // executions of the round that count
+	lost    int // those that do not
+	limit   int // an operator's; 0 = the template's
+}
+
+// ending is when a run of a task was over.
+type ending struct {
+	sequence uint64
+	round    int
 }
 
 // call is one call of a handler.
@@ -119,6 +128,7 @@ func (l *ledger) record(w *world, r domain.Record) string {
 		what = h.task(r.Event)
 	}
 	if was && !h.state.Live() {
+		h.endings = append(h.endings, ending{r.Position.Sequence, h.round})
 		if l.live--; h.state == domain.Error {
 			w.failed = append(w.failed, h)
 		}
@@ -139,7 +149,7 @@ func (l *ledger) create(w *world, r domain.Record, e domain.TaskCreated) string 
 	if r.Prev != 0 {
 		return "it has a commit before its first"
 	}
-	h := &history{id: r.Task, def: def, steps: make([]track, len(def.Steps)), last: r.Position.Sequence, input: e.InputHash, unchecked: true}
+	h := &history{id: r.Task, def: def, steps: make([]track, len(def.Steps)), last: r.Position.Sequence, input: e.InputHash, round: 1, unchecked: true}
 	l.tasks[r.Task] = h
 	l.order = append(l.order, h)
 	l.live++
@@ -162,6 +172,7 @@ func (h *history) task(e domain.Event) string {
 		ok, h.state = from.Live() && !h.runs(), domain.Error
 	case domain.TaskRetryRequested:
 		ok, h.state, h.paused = from == domain.Error, domain.Pending, false
+		h.round++
 	case domain.TaskCancelled:
 		ok, h.state = from.Live() || from == domain.Error, domain.Cancelled
 	case domain.TaskResolvedManually:
@@ -194,6 +205,9 @@ func (l *ledger) step(h *history, ev domain.StepEvent, r domain.Record) string {
 	switch e := ev.(type) {
 	case domain.StepExecutionRequested:
 		ok = s.state == domain.Pending && e.Attempt == s.attempt+1 && h.state.Live() && !h.paused && h.parentsSatisfy(i) && !h.stopped()
+		if ok && !h.mayRun(i) {
+			return fmt.Sprintf("step %s has had its executions: %d, and %d lost", e.Step, s.count, s.lost)
+		}
 		s.state, s.attempt, s.wake = domain.InProgress, e.Attempt, e.Until
 	case domain.StepCompleted:
 		ok = s.state == domain.InProgress && e.Attempt == s.attempt && h.state.Live()
@@ -203,6 +217,7 @@ func (l *ledger) step(h *history, ev domain.StepEvent, r domain.Record) string {
 			}
 		}
 		s.state, s.wake = domain.Complete, 0
+		s.count++
 	case domain.StepFailed:
 		deadline := e.Error.Kind == domain.KindDeadline
 		ok = e.Attempt == s.attempt && h.state.Live() &&
@@ -215,10 +230,21 @@ func (l *ledger) step(h *history, ev domain.StepEvent, r domain.Record) string {
 		if e.RetryAt != 0 && e.RetryAt < r.At {
 			return "its retry is due before it failed"
 		}
+		if kind := e.Error.Kind; kind == domain.KindWorkerLost || kind == domain.KindInterrupted {
+			s.lost++
+		} else if s.state == domain.InProgress {
+			s.count++
+		}
 		s.state, s.wake = domain.Error, e.RetryAt
 	case domain.StepRetryRequested:
 		ok = s.state == domain.Error && (e.NewRound || s.wake != 0 && s.wake <= r.At && h.state.Live() && !h.paused)
 		s.state, s.wake = domain.Pending, 0
+		if e.NewRound {
+			s.count, s.lost = 0, 0
+		}
+		if e.RetryLimit > 0 {
+			s.limit = e.RetryLimit
+		}
 	case domain.StepCancelled:
 		ok = s.state == domain.Pending || s.state == domain.InProgress || s.state == domain.Error
 		s.state, s.wake = domain.Cancelled, 0
@@ -250,6 +276,19 @@ func (l *ledger) sameCall(text []byte, id domain.TaskID, step, attempt int) stri
 		return fmt.Sprintf("attempt %d ends with the report of attempt %d", attempt, got.attempt)
 	}
 	return ""
+}
+
+// mayRun: the round has executions left (SEMANTICS 2 and 3).
+func (h *history) mayRun(i int) bool {
+	s, tpl := &h.steps[i], &h.def.Steps[i]
+	limit := tpl.RetryLimit
+	if s.limit > 0 {
+		limit = s.limit
+	}
+	if tpl.NotRetryable {
+		return s.count == 0 && s.lost == 0
+	}
+	return s.count < limit && s.lost <= domain.MaxLost
 }
 
 func (h *history) satisfies(i int) bool {
