@@ -22,6 +22,7 @@ type ownership struct {
 	lease     *held
 	renewed   time.Time
 	abandoned bool
+	told      bool // wait has seen the end of ctx
 	m         *Machine
 	fate      fate
 	keeper    keeper
@@ -236,13 +237,14 @@ func (o *ownership) wait(ctx context.Context, wake domain.Instant) error {
 	if !busy {
 		timer := time.NewTimer(o.patience(wake))
 		done := ctx.Done()
-		if ctx.Err() != nil {
+		if o.told {
 			done = nil
 		}
 		select {
 		case <-o.wake:
 		case <-timer.C:
 		case <-done:
+			o.told = true // only now: an end that comes just before the wait must not be slept through
 		}
 		timer.Stop()
 	}
