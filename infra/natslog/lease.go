@@ -76,11 +76,36 @@ func (l *lease) write(ctx context.Context, revision uint64) error {
 	}
 	seconds := max(1, (l.ttl+time.Second-1)/time.Second)
 	header := nats.Header{headerTTL: {strconv.FormatInt(int64(seconds), 10)}}
-	revision, err = l.store.publishGuarded(ctx, l.subject(), data, revision, header)
-	if err == nil {
-		l.revision = revision
+	for {
+		header[headerExpectSubject] = []string{strconv.FormatUint(revision, 10)}
+		answer, err := l.store.publishOnce(ctx, &nats.Msg{Subject: l.subject(), Data: data, Header: header})
+		if err == nil {
+			l.revision = answer
+		}
+		if !errors.Is(err, nats.ErrNoResponders) {
+			return err
+		}
+		// Nobody listens: there is no leader at the moment, or a server that was alone took the leases with it.
+		if err := l.store.restoreLeases(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return unavailable(ctx.Err())
+		case <-time.After(reconnectWait):
+		}
 	}
-	return err
+}
+
+// restoreLeases makes the bucket of the leases again if it is not there. It was empty then, which is as good as if all
+// leases had run out.
+func (s *Store) restoreLeases(ctx context.Context) error {
+	c := s.kvConfig("LEASES")
+	if _, err := s.streamInfo(ctx, c.Name); !isCode(err, codeStreamNotFound) {
+		return err
+	}
+	s.opts.Logger.Info("the leases went with the server; making their bucket again")
+	return s.createStream(ctx, part{c, false})
 }
 
 // current returns who holds the lease, nil when nobody does, and the last sequence under the key.

@@ -227,13 +227,9 @@ func (s *Store) publish(ctx context.Context, msg *nats.Msg) (uint64, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	for {
-		answer, err := s.nc.RequestMsgWithContext(ctx, msg)
-		if err == nil {
-			sequence, err := parseAck(answer)
-			return sequence, unavailable(err)
-		}
+		sequence, err := s.publishOnce(ctx, msg)
 		if !errors.Is(err, nats.ErrNoResponders) {
-			return 0, unavailable(err)
+			return sequence, err
 		}
 		select {
 		case <-ctx.Done():
@@ -241,6 +237,16 @@ func (s *Store) publish(ctx context.Context, msg *nats.Msg) (uint64, error) {
 		case <-time.After(reconnectWait):
 		}
 	}
+}
+
+// publishOnce sends once and waits for the acknowledgement. nats.ErrNoResponders proves that nothing is stored.
+func (s *Store) publishOnce(ctx context.Context, msg *nats.Msg) (uint64, error) {
+	answer, err := s.nc.RequestMsgWithContext(ctx, msg)
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	sequence, err := parseAck(answer)
+	return sequence, unavailable(err)
 }
 
 // purge removes messages of a stream: those below sequence, or those of a subject. It may be repeated.
