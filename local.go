@@ -72,7 +72,7 @@ func await[T any](ctx context.Context, c *subscribers.Coordinator, ask func(repl
 	if err := ask(func(v T, err error) { answers <- answer{v, err} }); err != nil {
 		return none, err
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(answerPatience)
 	defer timer.Stop()
 	for {
 		select {
@@ -84,7 +84,7 @@ func await[T any](ctx context.Context, c *subscribers.Coordinator, ask func(repl
 			if c.Gone() {
 				return none, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ErrUnavailable)
 			}
-			timer.Reset(time.Second)
+			timer.Reset(answerPatience / 8)
 		}
 	}
 }

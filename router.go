@@ -16,6 +16,10 @@ import (
 // gives no earlier end.
 const patience = 5 * time.Second
 
+// answerPatience is how long a caller waits for an answer while the log cannot be reached. The coordinator knows after
+// three seconds that it cannot, and callers are to know within five.
+const answerPatience = 4 * time.Second
+
 // commander is a store that carries requests between processes.
 type commander interface {
 	ServeCommands(partition int, handle func(ctx context.Context, request []byte, reply func([]byte))) (stop func(), err error)

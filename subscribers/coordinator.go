@@ -22,8 +22,10 @@ const (
 	DefaultIdempotency   = 24 * time.Hour
 	DefaultMaxKeys       = 2_000_000 // of a process, shared by its partitions
 
-	turnTime   = 2 * time.Millisecond // a turn ends after it
-	ackTimeout = time.Second          // no acknowledgement within it: the outcome is unknown
+	turnTime     = 2 * time.Millisecond // a turn ends after it
+	ackTimeout   = time.Second          // no acknowledgement within it: the outcome is unknown
+	askTimeout   = 2 * time.Second      // no answer to what became of it within it: the log is away
+	stopPatience = 5 * time.Second      // of a loop that has to end while the log is away
 )
 
 // Config is what a coordinator is made of.
@@ -103,6 +105,7 @@ type Coordinator struct {
 	wanted   []chan error // snapshots asked for
 	stopping bool
 	gone     bool // NATS cannot be reached
+	stale    bool // the lease has not been renewed for so long that nothing is answered
 
 	queued      atomic.Int64 // requests
 	held        atomic.Int64
@@ -242,7 +245,7 @@ func (c *Coordinator) request(in input) error {
 		return c.why
 	case c.phase != Owning:
 		return ErrNotOwner
-	case c.gone:
+	case c.gone || c.stale:
 		return domain.ErrUnavailable
 	case len(c.requests) >= c.Queue:
 		c.metrics.refused.Add(1)
@@ -275,7 +278,7 @@ func (c *Coordinator) setPhase(p Phase, why error) {
 	changed := c.phase != p
 	c.phase, c.why = p, why
 	if p != Owning {
-		c.gone = false
+		c.gone, c.stale = false, false
 	}
 	c.mu.Unlock()
 	if changed && c.Changed != nil {
@@ -289,11 +292,17 @@ func (c *Coordinator) setGone(gone bool) {
 	c.gone = gone
 }
 
-// Gone reports that the log cannot be reached now.
+func (c *Coordinator) setStale(stale bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stale = stale
+}
+
+// Gone reports that the log cannot be reached now, so that no answer comes.
 func (c *Coordinator) Gone() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.gone
+	return c.gone || c.stale
 }
 
 // Reached is the sequence of the last message that the coordinator knows to be stored.

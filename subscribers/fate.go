@@ -80,6 +80,7 @@ func (o *ownership) takeAcks() error {
 func (o *ownership) stored() {
 	o.metrics.acked(time.Since(o.fate.since))
 	o.m.Stored()
+	o.progress = time.Now()
 	o.reached.Store(o.m.stored)
 	if o.fate.tries > 0 || o.fate.full {
 		o.setGone(false)
@@ -134,7 +135,7 @@ func (o *ownership) ask() {
 	o.fate.verdict = make(chan verdict, 1)
 	answer, log, wake := o.fate.verdict, o.log, o.poke
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 		defer cancel()
 		v := verdict{commit: under.CommitID}
 		for n := under.Last + 1; n <= under.Last+2; n++ {

@@ -9,6 +9,9 @@ import (
 	"github.com/tasker-go/tasker/domain"
 )
 
+// renewAgain is when a renewal that failed is tried again, at most.
+const renewAgain = 200 * time.Millisecond
+
 // errLeaseLost: another process holds the lease now.
 var errLeaseLost = errors.New("the lease was lost to another process")
 
@@ -59,18 +62,19 @@ func (c *Coordinator) keep(ctx context.Context, lease domain.Lease, began time.T
 	h.renewed <- began
 	go func() {
 		defer close(h.done)
-		every := time.NewTicker(c.LeaseTTL / 3)
-		defer every.Stop()
+		next := time.NewTimer(c.LeaseTTL / 3)
+		defer next.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-every.C:
+			case <-next.C:
 			}
 			began := time.Now()
-			try, cancel := context.WithTimeout(ctx, c.LeaseTTL/3)
+			try, cancel := context.WithTimeout(ctx, min(c.LeaseTTL/3, ackTimeout))
 			err := lease.Renew(try)
 			cancel()
+			next.Reset(c.LeaseTTL / 3)
 			switch {
 			case err == nil:
 				select {
@@ -83,6 +87,8 @@ func (c *Coordinator) keep(ctx context.Context, lease domain.Lease, began time.T
 				h.lost <- errLeaseLost
 				c.poke()
 				return
+			default:
+				next.Reset(min(c.LeaseTTL/10, renewAgain)) // nothing is answered without a fresh lease
 			}
 		}
 	}()

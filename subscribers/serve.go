@@ -16,15 +16,21 @@ import (
 // more. The partition is loaded again if the lease is still held.
 var errStepDown = errors.New("stepped down")
 
+// errGivenUp: the loop had to end while the log was away.
+var errGivenUp = errors.New("given up: the log is away and the engine has to stop")
+
 // ownership is one time of owning the partition, from loading to stepping down.
 type ownership struct {
 	*Coordinator
 	lease     *held
 	renewed   time.Time
-	abandoned bool
+	stale     bool // mayAct is false
+	abandoned bool // handlers have been told to stop
 	told      bool // wait has seen the end of ctx
 	m         *Machine
 	fate      fate
+	progress  time.Time // when a message was last known to be stored
+	ending    time.Time // when the loop was told to end; zero before
 	keeper    keeper
 	held      []ack // answers that came while the lease was too old to act on
 }
@@ -95,6 +101,9 @@ func (o *ownership) open(ctx context.Context) error {
 		if err := o.takeAcks(); err != nil {
 			return err
 		}
+		if ctx.Err() != nil && time.Since(o.fate.since) > ackTimeout {
+			return errGivenUp
+		}
 	}
 	o.setPhase(Owning, nil)
 	return nil
@@ -114,8 +123,13 @@ func (o *ownership) serve(ctx context.Context) error {
 			return err
 		}
 		o.keeper.look(ctx)
-		if ctx.Err() != nil && o.quiet() {
-			return o.keeper.finish()
+		if ctx.Err() != nil {
+			if o.quiet() {
+				return o.keeper.finish()
+			}
+			if o.stuck() {
+				return errGivenUp
+			}
 		}
 		if err := o.wait(ctx, o.m.NextWake()); err != nil {
 			return err
@@ -123,9 +137,22 @@ func (o *ownership) serve(ctx context.Context) error {
 	}
 }
 
+// stuck reports that a loop which was told to end has got nowhere for too long: the log is away. What waits is not
+// stored, and what is under way is of unknown outcome.
+func (o *ownership) stuck() bool {
+	now := time.Now()
+	if o.ending.IsZero() {
+		o.ending = now
+	}
+	return now.Sub(o.ending) > stopPatience && now.Sub(o.progress) > stopPatience
+}
+
+// takes reports whether inputs may be taken: their answers could not leave without a fresh lease.
+func (o *ownership) takes() bool { return !o.m.Full() && o.mayAct() }
+
 // turn takes what waits: reports first, because they free slots and are never refused.
 func (o *ownership) turn() error {
-	if o.m.Full() {
+	if !o.takes() {
 		return nil
 	}
 	o.mu.Lock()
@@ -232,7 +259,7 @@ func (o *ownership) append(a Append) {
 // wait sleeps until there is something to do.
 func (o *ownership) wait(ctx context.Context, wake domain.Instant) error {
 	o.mu.Lock()
-	busy := len(o.acks) > 0 || !o.m.Full() && (len(o.reports) > 0 || len(o.requests) > 0)
+	busy := len(o.acks) > 0 || o.takes() && (len(o.reports) > 0 || len(o.requests) > 0)
 	o.mu.Unlock()
 	if !busy {
 		timer := time.NewTimer(o.patience(wake))
@@ -254,7 +281,12 @@ func (o *ownership) wait(ctx context.Context, wake domain.Instant) error {
 // patience is how long the loop may sleep.
 func (o *ownership) patience(wake domain.Instant) time.Duration {
 	d := o.lease.ttl / 3
-	if wake != 0 {
+	for _, age := range []time.Duration{o.lease.ttl * 2 / 3, o.lease.ttl} { // where checkLease has something to do
+		if left := age - time.Since(o.renewed); left > 0 {
+			d = min(d, left)
+		}
+	}
+	if wake != 0 && o.takes() {
 		d = min(d, max(wake.Sub(domain.InstantOf(o.Clock())), 0))
 	}
 	if o.m.inflight != nil {
@@ -268,12 +300,16 @@ func (o *ownership) checkLease() error {
 	select {
 	case o.renewed = <-o.lease.renewed:
 		if o.abandoned {
-			o.abandoned = false
-			o.poke()
+			// The handlers were told to stop and report nothing. Opening the partition again starts their steps again.
+			return fmt.Errorf("%w: the lease of partition %02d had run out before it was renewed", errStepDown, o.Partition)
 		}
 	case err := <-o.lease.lost:
 		return err
 	default:
+	}
+	if stale := !o.mayAct(); stale != o.stale {
+		o.stale = stale
+		o.setStale(stale)
 	}
 	if !o.abandoned && time.Since(o.renewed) > o.lease.ttl {
 		o.abandoned = true
@@ -296,13 +332,13 @@ func (o *ownership) quiet() bool {
 
 // end is called once, when the ownership is over.
 func (o *ownership) end(err error) {
-	o.keeper.end()
 	unsent, underway := ErrNotOwner, ErrOutcomeUnknown
 	if o.fate.lost {
 		underway = ErrNotOwner // another writer's commit proves that ours is not stored
 	}
 	o.m.Withdraw(unsent, underway)
-	if errors.Is(err, errLeaseLost) && o.Abandoned != nil {
-		o.Abandoned(o.Partition)
+	o.keeper.end() // after it: a snapshot may wait for the message under way
+	if err != nil && o.Abandoned != nil {
+		o.Abandoned(o.Partition) // whoever opens the partition next, this process perhaps, starts their steps again
 	}
 }
