@@ -239,4 +239,3 @@ func count(t testing.TB, store domain.Store, fits func(domain.Record) bool) int 
 	}
 	return n
 }
-

@@ -260,3 +260,7 @@ func one(name string, h tasker.StepHandler, options ...tasker.StepOption) *taske
 }
 
 var quickRetry = tasker.WithBackoff(tasker.Backoff{Strategy: domain.StrategyFixed, Base: 20 * time.Millisecond, Max: time.Second})
+
+func natsURL(address string) func(...nats.Option) (*nats.Conn, error) {
+	return func(o ...nats.Option) (*nats.Conn, error) { return nats.Connect("nats://"+address, o...) }
+}
