@@ -3,7 +3,7 @@ package domain_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,11 +103,11 @@ func (p *play) fails(name string, kind domain.ErrorKind) {
 
 func (p *play) is(task domain.State, steps ...domain.State) {
 	p.Helper()
-	got := []domain.State{}
+	var got []domain.State
 	for i := range p.Task.Steps {
 		got = append(got, p.Task.Steps[i].State)
 	}
-	if p.Task.State != task || fmt.Sprint(got) != fmt.Sprint(steps) {
+	if p.Task.State != task || !slices.Equal(got, steps) {
 		p.Errorf("the task is %s, its steps %v; want %s, %v", p.Task.State, got, task, steps)
 	}
 }
@@ -139,6 +139,20 @@ func TestB16CancelEndsEveryStepInOneCommit(t *testing.T) {
 	p.Advance(time.Hour)
 	if got := p.events(); got != "" {
 		t.Error("afterwards:", got)
+	}
+}
+
+func TestNothingRunsInACancelledTaskWhoseStepsAreNotYet(t *testing.T) {
+	p := begin(t, nil, step("a"), step("b"))
+	p.does(domain.CancelTask{}, "task.cancelled", "step.cancelled a", "step.cancelled b")
+	for cut := 1; cut <= 2; cut++ { // the commit was stored in part; then its owner was lost
+		torn := scenario.New(p.Def, scenario.AllSlots)
+		torn.Log = append(torn.Log, p.Log[:len(p.Log)-cut]...)
+		if task := scenario.Fold(p.Def, torn.Log); len(task.Running()) > 0 || !task.Unfinished() {
+			t.Errorf("%v runs in a cancelled task", task.Running())
+		}
+		torn.Lose()
+		(&play{t, torn, 0}).is(cancelled, cancelled, cancelled)
 	}
 }
 

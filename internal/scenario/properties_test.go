@@ -115,7 +115,7 @@ func end(t *domain.Task) string {
 func checkAttempts(rt *rapid.T, log []domain.Record) {
 	last, open := map[string]int{}, map[string]bool{}
 	for _, rec := range log {
-		switch e := rec.Event.(type) { //nolint:gocritic,gochecksumtype // the events of executions
+		switch e := rec.Event.(type) { //nolint:gochecksumtype // the events of executions
 		case domain.StepExecutionRequested:
 			if e.Attempt != last[e.Step]+1 || open[e.Step] {
 				rt.Fatalf("%s: attempt %d after %d (running: %v)", e.Step, e.Attempt, last[e.Step], open[e.Step])

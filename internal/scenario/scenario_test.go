@@ -163,19 +163,23 @@ func (s *script) define(words []string) ([]string, error) {
 		if len(words) > 2 && words[1] == "bypass" {
 			cmd.BypassSteps = words[2:]
 		}
-		if refused := s.run.Submit(cmd); refused != nil {
-			s.run = nil
-			return []string{"  refused: " + refused.Error()}, nil
-		}
-		var said []string
-		for _, rec := range s.run.Log {
-			said = append(said, "  "+describe(rec))
-		}
-		return said, nil
+		return s.submit(cmd), nil
 	default:
 		err = fmt.Errorf("%q before submit", words[0])
 	}
 	return nil, err
+}
+
+func (s *script) submit(cmd domain.CreateTask) []string {
+	if err := s.run.Submit(cmd); err != nil {
+		s.run = nil
+		return []string{"  refused: " + err.Error()}
+	}
+	var said []string
+	for _, rec := range s.run.Log {
+		said = append(said, "  "+describe(rec))
+	}
+	return said
 }
 
 func (s *script) step(words []string) (err error) {
