@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tasker-go/tasker/infra/natsserver"
+)
+
+var update = flag.Bool("update", false, "write what the commands print into the golden files of the scripts")
+
+// The test binary is `tasker` itself for the scripts.
+func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"tasker": main}) }
+
+func TestScripts(t *testing.T) {
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		UpdateScripts: *update,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("EXAMPLES", examples)
+			env.Setenv("TERM", "xterm-256color")
+			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Getuid() == 0, nil
+			}
+			return false, errors.New("unknown condition " + name)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "mask": mask, "until": until, "sigterm": sigterm, "garbage": garbage,
+		},
+	})
+}
+
+// exits CODE COMMAND...: the command ends with that exit code; -1 is a signal.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if ended := (*exec.ExitError)(nil); errors.As(err, &ended) {
+		got = ended.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// masks replace what is different every time. What follows a masked word is in a column whose width is different, too.
+var masks = []struct {
+	find *regexp.Regexp
+	put  string
+}{
+	{regexp.MustCompile(`(?m)^.* \| .*\n`), ""}, // what steps say comes when it comes
+	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "<id>"},
+	{regexp.MustCompile(`\b(ord|pay|res)_[0-9a-f]{12}\b`), "${1}_<id>"},
+	{regexp.MustCompile(`…[0-9a-f]{8}\b`), "…<id>"},
+	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?`), "<date>"},
+	{regexp.MustCompile(`(?m)^ *\d+\.\d{3}s`), "<at>"},
+	{regexp.MustCompile(`\b\d+(\.\d+)? (µs|ms|s|min|h)\b( \d+ (s|min|h)\b)?`), "<time>"},
+	{regexp.MustCompile(`"duration_ms":[0-9.]+`), `"duration_ms":<time>`},
+	{regexp.MustCompile(`\bprocess \d+\b`), "process <pid>"},
+	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:<port>"},
+	{regexp.MustCompile(`\b\d\d-\d+-\d+\b`), "<event>"},
+	{regexp.MustCompile(` {2,}(<[a-z]+>)`), "  $1"},
+	{regexp.MustCompile(`(<[a-z]+>) {2,}`), "$1  "},
+	{regexp.MustCompile(`(?m) +$`), ""},
+}
+
+// mask FILE OUT: writes the file, or stdout or stderr, with everything masked that is different every time.
+func mask(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mask FILE OUT")
+	}
+	text := strings.ReplaceAll(ts.ReadFile(args[0]), ts.Getenv("WORK"), "$WORK")
+	for _, m := range masks {
+		text = m.find.ReplaceAllString(text, m.put)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}
+
+// until PATTERN COMMAND...: repeats the command until what it prints matches.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until PATTERN COMMAND...")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		_ = ts.Exec(args[1], args[2:]...)
+		if pattern.MatchString(ts.ReadFile("stdout") + ts.ReadFile("stderr")) {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			ts.Fatalf("never matched %s", args[0])
+		}
+	}
+}
+
+// sigterm DIR: stops the server of a data directory.
+func sigterm(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sigterm DIR")
+	}
+	text := ts.ReadFile(servingPath(args[0]))
+	pid, err := strconv.Atoi(regexp.MustCompile(`"pid":(\d+)`).FindStringSubmatch(text)[1])
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, syscall.SIGTERM))
+}
+
+// garbage DIR: appends to the log of partition 00 what claims to be a commit and is none.
+func garbage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: garbage DIR")
+	}
+	server, err := natsserver.Start(context.Background(), natsserver.Options{Dir: ts.MkAbs(args[0])})
+	ts.Check(err)
+	nc, err := server.Connect()
+	ts.Check(err)
+	msg := nats.NewMsg("tasker.log.1.00")
+	msg.Header.Set("Tasker-Commit", "torn-1")
+	msg.Data = []byte(`{"v":1,"id":"torn-1","at":`)
+	answer, err := nc.RequestMsg(msg, 5*time.Second)
+	ts.Check(err)
+	ts.Logf("%s", answer.Data)
+	nc.Close()
+	ts.Check(server.Shutdown(context.Background()))
+}
