@@ -115,7 +115,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.closeLog()
 	if err := e.prepare(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // stopped before it began
+			return nil // stopped before it began
 		}
 		return err
 	}

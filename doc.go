@@ -1,0 +1,96 @@
+// Package tasker runs workflows that survive crashes: every change of state is an event in a NATS JetStream log, and
+// nothing happens before the event that says so has been stored.
+//
+// A task is one run of a definition, a named, versioned graph of steps. A step runs when the steps that it depends on
+// are over; its handler is Go code, a program, or an HTTP request. What fails is tried again, what cannot go on says
+// why, and what was acknowledged is there after a kill -9.
+//
+// # The first workflow
+//
+//	flow := tasker.Define("greet").
+//		Step("hello", hello).
+//		Step("shout", shout, tasker.After("hello")).
+//		MustBuild()
+//
+//	engine, err := tasker.New(ctx, tasker.Config{URL: "nats://localhost:4222"})
+//	...
+//	err = engine.Register(flow)
+//	...
+//	go engine.Run(ctx)
+//	<-engine.Ready()
+//
+//	receipt, err := engine.Submit(ctx, "greet", Greeting{"world"})
+//	...
+//	result, err := engine.Wait(ctx, receipt.ID)
+//
+// The package's example is this program as a whole. Definitions can be files as well (package infra/yamldef) and
+// handlers can be registered by name (Engine.Handler): the command line, cmd/tasker, runs workflows without any Go.
+//
+// # Handlers and errors
+//
+// Handle makes a handler of a typed function: its input is the task's context, what it returns becomes the step's
+// result, and ResultOf reads the results of earlier steps.
+//
+//	shout := tasker.Handle(func(ctx context.Context, in Greeting) (string, error) {
+//		said, err := tasker.ResultOf[string](ctx, "hello")
+//		return strings.ToUpper(said), err
+//	})
+//
+// Below it is the contract that the engine calls: a StepHandler is given the task, its steps with their results, and
+// the step; a TaskHandler gives the step handlers of a definition, and may have a hook, Annotator, that leaves notes when
+// a run is over.
+//
+// A handler that returns an error is called again after the step's backoff: 1, 2, 4 ... s, three executions in all;
+// see Retries, WithBackoff, NoRetry and Timeout. Permanent(err) fails the step at once, RetryAfter(d, err) names the
+// wait. A panic is a failure like any other. When nothing of a task can run any more, it fails, with the steps to blame;
+// an operator may retry it, or resolve its steps by hand. The failure of an Optional step does not fail the task.
+//
+// A handler runs at least once per attempt. Handlers that talk to others should use the step's idempotency key
+// (StepOf(ctx) gives it): it is the same for every attempt, and a new one after an operator's retry. And they should
+// watch their context, which ends at the step's timeout, when the step is cancelled, and when the engine has to stop.
+//
+// # Submitting and waiting
+//
+// Submit returns when the task is stored. Its input is checked against the definition's JSON Schema, the defaults of
+// which are stored with it. Wait returns the task's result: the results of the leaf steps by name, or that of the step
+// named with Output. A task that did not complete gives a *TaskFailedError. Run does all in one call, with types.
+//
+// Task shows the state of a task, with its steps, attempts, errors and results; Tasks lists them; Cancel ends one.
+// A Client submits and waits from processes that run nothing themselves.
+//
+// # Idempotency
+//
+// A submission with Key(k) is made once: the same key, for the same definition, is the same task until 24 h after its
+// end (Config.IdempotencyWindow), and Receipt.Created says whether this call made it. The same key with another input
+// gives ErrIdempotencyMismatch and the first task's id. When ErrOutcomeUnknown comes back, submit again, with the key
+// or with WithID(receipt.ID): it will not be doubled.
+//
+// # Watching events
+//
+// The log is open. Replay reads what was stored, by task, type, position or time; History is one task's story with
+// durations and causes. Attach runs a subscriber: it is told of events of the types that it names, in order per task,
+// at least once, and with a name it is durable and goes on where it stopped. The events are the structs of package
+// domain, and docs/events.md lists them.
+//
+// # Running on NATS
+//
+// Config says where the log is: URL or NATSContext for a server or cluster of yours, Connect for an embedded server
+// (package infra/natsserver), which needs nothing but a directory. The engine makes its streams at the first start.
+// Several engines may run on one log: they share its partitions, and take over from each other. The Durability that
+// they show is the server's: strict means that a commit is on disk before it is acknowledged. Config.Slots limits how
+// many steps run at once; when too much waits, Submit says ErrOverloaded, and when NATS is away, ErrUnavailable.
+//
+// # Testing
+//
+// Package taskertest runs an engine on a log in memory, in virtual time: hours of retries take milliseconds, and a
+// crash is one call. Handlers are tested alone with taskertest.Given.
+//
+// # What happens in a crash
+//
+// Nobody was told anything that is not in the log, so nothing that anybody relies on is lost. The next engine, in the
+// same process or in another, gets the partition when the lease of the dead one has run out (Config.LeaseTTL, 10 s),
+// loads the newest snapshot and the events after it, and goes on: what was waiting waits, timers that came due
+// meanwhile are due now, and every step that was running is run again with the next attempt, which does not count
+// against its retries. Only a step with NoRetry fails then, because nobody knows whether it ran. Should the dead one
+// not be dead but slow, its next commit is refused, because another one stands where it should be.
+package tasker
