@@ -188,7 +188,7 @@ func (e *Engine) MustWait(id tasker.TaskID) tasker.Result {
 }
 
 // MustFail waits until the task has failed, or has ended without being complete.
-func (e *Engine) MustFail(id tasker.TaskID) *tasker.TaskFailedError {
+func (e *Engine) MustFail(id tasker.TaskID) tasker.TaskFailedError {
 	e.t.Helper()
 	_, err := e.wait(id)
 	var failed *tasker.TaskFailedError
@@ -198,7 +198,7 @@ func (e *Engine) MustFail(id tasker.TaskID) *tasker.TaskFailedError {
 	case !errors.As(err, &failed):
 		e.t.Fatal(err)
 	}
-	return failed
+	return *failed
 }
 
 func (e *Engine) wait(id tasker.TaskID) (tasker.Result, error) {

@@ -194,7 +194,7 @@ func TestB23NamespacesDoNotMix(t *testing.T) {
 	})
 }
 
-func squares(w *world) handlers {
+func squares() handlers {
 	square := func(previous string) tasker.StepHandlerFunc {
 		h := tasker.Handle(func(ctx context.Context, in struct{ N int }) (int, error) {
 			n := in.N
@@ -216,7 +216,7 @@ func squares(w *world) handlers {
 
 func TestB24MathematicalSequenceSquares(t *testing.T) {
 	both(t, func(w *world) {
-		w.add(mathematical.workflow(w, squares(w)))
+		w.add(mathematical.workflow(w, squares()))
 		id, result := w.runs(mathematical.name, map[string]int{"n": 6})
 		var results []string
 		for _, s := range w.task(id).Steps {

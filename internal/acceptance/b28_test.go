@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -138,10 +139,16 @@ func TestB31WaitingTasksAppendNothing(t *testing.T) {
 	both(t, func(w *world) {
 		const n = 1000
 		w.add(tasker.Define("wait").Step("only", fails(tasker.RetryAfter(2*time.Hour, errPlanned))).MustBuild())
-		var last tasker.TaskID
-		for range n {
-			last = w.submit("wait", nil)
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				for range n / 20 {
+					w.submit("wait", nil)
+				}
+			})
 		}
+		all.Wait()
+		last := w.tasks[n-1]
 		for _, id := range w.tasks {
 			if w.task(id).Execution.Status != domain.StatusWaitingForRetry {
 				w.untilType(id, domain.TaskDelayedType)

@@ -103,6 +103,11 @@ func (w *world) lawful(task *tasker.Task, records []tasker.Event) {
 			over[e.(domain.StepEvent).StepName()] = true
 		case domain.TaskCompleted, domain.TaskCancelled, domain.TaskResolvedManually:
 			ended = true
+		case domain.Unknown:
+			w.t.Errorf("%s cannot be read", r.Event.Type())
+		case domain.TaskCreated, domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskFailed,
+			domain.TaskRetryRequested, domain.TaskPaused, domain.TaskResumed, domain.TaskAnnotated,
+			domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted: // no step's
 		}
 	}
 	if ended != task.State.Ended() {

@@ -280,17 +280,17 @@ func (w *world) complete(id tasker.TaskID) tasker.Result {
 }
 
 // fail waits until the task has ended otherwise.
-func (w *world) fail(id tasker.TaskID) *tasker.TaskFailedError {
+func (w *world) fail(id tasker.TaskID) tasker.TaskFailedError {
 	w.t.Helper()
 	_, err := w.wait(id)
 	var failed *tasker.TaskFailedError
 	if !errors.As(err, &failed) {
 		w.t.Fatalf("the task ended with %v; %v", err, w.trace(id))
 	}
-	return failed
+	return *failed
 }
 
-// run submits a task and waits until it is complete.
+// runs submits a task and waits until it is complete.
 func (w *world) runs(name string, input any, options ...tasker.SubmitOption) (tasker.TaskID, tasker.Result) {
 	w.t.Helper()
 	id := w.submit(name, input, options...)
