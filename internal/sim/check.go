@@ -81,7 +81,7 @@ func (p *process) checkTask(h *history) {
 		failf("task %s: %s", h.id, what)
 	}
 	if e != nil {
-		if what := p.goesOn(e, h); what != "" {
+		if what := p.goesOn(e); what != "" {
 			failf("task %s (%s, paused %v, %s): %s", h.id, e.Task.State, e.Task.Paused, h.states(), what)
 		}
 	}
@@ -109,7 +109,7 @@ func (w *world) differs(state *projections.Partition, h *history) string {
 }
 
 // goesOn says what is wrong with a live task of an owner that has nothing to do: something has to be pending for it.
-func (p *process) goesOn(e *projections.Entry, h *history) string {
+func (p *process) goesOn(e *projections.Entry) string {
 	t := e.Task
 	wake := t.NextWake()
 	if e.Armed != wake {

@@ -101,6 +101,11 @@ func (e *executor) Notify(c subscribers.Committed) {
 		e.end(c, ev.Step, ev.Attempt)
 	case domain.StepCancelled:
 		e.end(c, ev.Step, 0)
+	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskCreated,
+		domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskCompleted, domain.TaskFailed,
+		domain.TaskRetryRequested, domain.TaskCancelled, domain.TaskResolvedManually, domain.TaskPaused, domain.TaskResumed,
+		domain.TaskAnnotated, domain.StepRetryRequested, domain.StepResolvedManually, domain.StepSkipped, domain.Unknown:
+		// No execution begins or ends with them.
 	}
 }
 

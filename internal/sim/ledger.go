@@ -105,6 +105,13 @@ func (l *ledger) record(w *world, r domain.Record) string {
 		return ""
 	case domain.TaskCreated:
 		return l.create(w, r, e)
+	case domain.Unknown:
+		return "nobody knows this fact"
+	case domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskCompleted, domain.TaskFailed,
+		domain.TaskRetryRequested, domain.TaskCancelled, domain.TaskResolvedManually, domain.TaskPaused, domain.TaskResumed,
+		domain.TaskAnnotated, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
+		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped:
+		// About a task that exists: below.
 	}
 	h := l.tasks[r.Task]
 	if h == nil {
@@ -183,6 +190,10 @@ func (h *history) task(e domain.Event) string {
 		ok, h.paused = from.Live() && h.paused, false
 	case domain.TaskAnnotated:
 		ok = true
+	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskCreated, domain.Unknown,
+		domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
+		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped:
+		// Not about a whole task.
 	}
 	if !ok {
 		return fmt.Sprintf("the task is %s (%s)", from, h.states())

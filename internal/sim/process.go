@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -231,11 +232,18 @@ func (p *process) report(r report) {
 		r.cmd = p.current(r)
 	}
 	if p.w.tracing {
-		p.w.tracef("p%d hears of %s: %+v", p.n, r.task, r.cmd)
+		p.w.tracef("p%d hears of %s: %s", p.n, r.task, said(r.cmd))
 	}
 	before := p.m.Stale()
 	p.m.Report(r.task, r.cmd, p.now())
 	p.w.report.Stale += int(p.m.Stale() - before)
+}
+
+func said(cmd domain.Command) string {
+	if c, ok := cmd.(domain.CompleteStep); ok {
+		return fmt.Sprintf("step %d, attempt %d ends with %s", c.Step, c.Attempt, c.Result.JSON)
+	}
+	return fmt.Sprintf("%T%+v", cmd, cmd)
 }
 
 // current is the mistake of AttemptIgnored.
@@ -244,15 +252,13 @@ func (p *process) current(r report) domain.Command {
 	if e == nil {
 		return r.cmd
 	}
-	switch c := r.cmd.(type) {
-	case domain.CompleteStep:
-		c.Attempt = int(e.Task.Steps[c.Step].Attempt)
-		return c
-	case domain.FailStep:
+	if c, ok := r.cmd.(domain.CompleteStep); ok {
 		c.Attempt = int(e.Task.Steps[c.Step].Attempt)
 		return c
 	}
-	return r.cmd
+	c := r.cmd.(domain.FailStep)
+	c.Attempt = int(e.Task.Steps[c.Step].Attempt)
+	return c
 }
 
 // due lets timers and holders go on, as ownership.due does.

@@ -281,7 +281,7 @@ func (w *world) rest(p *process) bool {
 }
 
 func (w *world) tracef(format string, args ...any) {
-	w.trace = append(w.trace, fmt.Sprintf("[%d] ", w.log.last())+fmt.Sprintf(format, args...))
+	w.trace = append(w.trace, fmt.Sprintf("[%d] ", w.log.last())+limited(fmt.Sprintf(format, args...)))
 	if len(w.trace) > 4*traced {
 		w.trace = append(w.trace[:0], w.trace[len(w.trace)-traced:]...)
 	}
@@ -298,15 +298,13 @@ func (w *world) traced() []string { return w.trace[max(0, len(w.trace)-traced):]
 
 // detail is what matters of a fact.
 func detail(e domain.Event) string {
-	switch e := e.(type) {
-	case domain.DefinitionAdopted:
-		return e.Hash
-	case domain.TaskCreated:
-		return fmt.Sprintf("%s, input %d, bypass %v, deadline %s", e.Name, e.InputHash, e.BypassSteps, e.Deadline)
-	case domain.StepCompleted:
-		return fmt.Sprintf("%s attempt %d", e.Step, e.Attempt)
-	case domain.TaskCompleted:
-		return ""
+	if adopted, ok := e.(domain.DefinitionAdopted); ok {
+		return adopted.Hash
 	}
-	return fmt.Sprintf("%+v", e)
+	if created, ok := e.(domain.TaskCreated); ok {
+		return fmt.Sprintf("%s, input %d, bypass %v, deadline %s", created.Name, created.InputHash, created.BypassSteps, created.Deadline)
+	}
+	return limited(fmt.Sprintf("%+v", e))
 }
+
+func limited(text string) string { return text[:min(len(text), 200)] }
