@@ -408,6 +408,20 @@ func TestB37DeadlineFailsWhatRunsAndWhatWaits(t *testing.T) {
 	}
 }
 
+func TestATaskThatMissedItsDeadlineStaysFailedThoughOnlyOptionalStepsWereLate(t *testing.T) {
+	late := step("late")
+	late.Optional = true
+	p := begin(t, func(d *domain.Definition) { d.Deadline = time.Minute }, step("done"), late)
+	p.ok("done")
+	p.Advance(time.Minute)
+	p.events()
+	p.is(failed, complete, failed)
+	p.keeps(domain.FinishStep{Step: "done"})
+	p.Lose()
+	p.is(failed, complete, failed)
+	p.does(domain.ResolveStep{Step: "late"}, "step.resolved_manually late", "task.retry_requested", "task.start_requested", "task.completed")
+}
+
 func TestPauseLetsRunningStepsEndAndHoldsTimers(t *testing.T) {
 	p := begin(t, nil, step("a"), step("b"), step("c", "b"))
 	p.fails("a", domain.KindError)
