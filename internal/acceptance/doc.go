@@ -4,5 +4,6 @@
 // events of its tasks are checked against the law, and the engine is started again: what it reads from the log must
 // be what it had in memory.
 //
-// Case 20, every transition of both machines, is tested in package domain.
+// Case 20, every transition of both machines, is domain/transition_test.go. Not here: 25 (infra/httphandler), 26 and 30,
+// which the engine cannot do yet.
 package acceptance
