@@ -76,8 +76,9 @@
 //
 // Config says where the log is: URL or NATSContext for a server or cluster of yours, Connect for an embedded server
 // (package infra/natsserver), which needs nothing but a directory. The engine makes its streams at the first start.
-// Several engines may run on one log: they share its partitions, and take over from each other. The Durability that
-// they show is the server's: strict means that a commit is on disk before it is acknowledged. Config.Slots limits how
+// Several engines may run on one log: every partition has one owner, usually the engine that came first, and another
+// takes over when that one stops or dies. The Durability that an engine shows is the server's: strict means that a
+// commit is on disk before it is acknowledged. Config.Slots limits how
 // many steps run at once; when too much waits, Submit says ErrOverloaded, and when NATS is away, ErrUnavailable.
 //
 // # Testing
