@@ -170,14 +170,17 @@ func (e *Engine) Close() {
 }
 
 func (e *Engine) phaseChanged(partition int, phase subscribers.Phase) {
-	if phase == subscribers.Owning {
-		if err := e.commands.start(e, partition); err != nil {
-			e.config.Logger.Error("other processes cannot reach the partition", "partition", partition, "error", err)
-		}
-		e.readyOnce.Do(func() { close(e.ready) })
+	if phase != subscribers.Owning && phase != subscribers.Closed {
+		e.commands.stop(partition)
 		return
 	}
-	e.commands.stop(partition)
+	// A closed partition answers why it is closed, and takes the operator's word to skip a message.
+	if err := e.commands.start(e, partition); err != nil {
+		e.config.Logger.Error("other processes cannot reach the partition", "partition", partition, "error", err)
+	}
+	if phase == subscribers.Owning {
+		e.readyOnce.Do(func() { close(e.ready) })
+	}
 }
 
 // checkClock refuses to run with a clock that would date events wrongly.
