@@ -63,6 +63,8 @@ func newDefinitionApplyCommand(a *app) *cobra.Command {
 					switch {
 					case errors.Is(err, tasker.ErrDefinitionExists):
 						return badInput(fmt.Errorf("%s: %w", args[i], err), "--replace puts it in place of the old one; tasks keep the one that they began with")
+					case refused(err):
+						return badInput(fmt.Errorf("%s: %w", args[i], err), "")
 					case err != nil:
 						return fmt.Errorf("%s: %w", args[i], err)
 					}
@@ -75,6 +77,12 @@ func newDefinitionApplyCommand(a *app) *cobra.Command {
 	f.add(cmd)
 	cmd.Flags().BoolVar(&replace, "replace", false, "allow another content under a version that is registered already")
 	return cmd
+}
+
+// refused reports whether the other side looked at what it was sent and did not want it.
+func refused(err error) bool {
+	var remote *tasker.RemoteError
+	return errors.As(err, &remote) && remote.Unwrap() == nil
 }
 
 func newDefinitionListCommand(a *app) *cobra.Command {

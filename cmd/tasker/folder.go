@@ -188,7 +188,7 @@ func (f *folder) load(ctx context.Context, path string, tell bool) error {
 	if err := f.handle(def); err != nil {
 		return err
 	}
-	if err := f.host.engine.Apply(ctx, def, true); err != nil {
+	if err := f.host.apply(ctx, def); err != nil {
 		return err
 	}
 	if tell {

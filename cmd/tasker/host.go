@@ -120,6 +120,16 @@ func (h *host) start(ctx context.Context, patience time.Duration) error {
 	return nil
 }
 
+// apply registers a definition, in place of another content under its version. While partition 00, which keeps the
+// definitions for all engines, is closed, it is registered in this process only.
+func (h *host) apply(ctx context.Context, d *tasker.Definition) error {
+	err := h.engine.Apply(ctx, d, true)
+	if err != nil && ctx.Err() == nil && h.engine.Register(d) == nil {
+		return nil
+	}
+	return err
+}
+
 // settled reports whether every partition is open, or closed for good.
 func (h *host) settled() bool {
 	for _, p := range h.engine.Stats().Partitions {

@@ -57,6 +57,17 @@ func (h lineHandler) Handle(_ context.Context, r slog.Record) error {
 	default:
 		b.WriteString("debug: ")
 	}
+	said := ""
+	r.Attrs(func(x slog.Attr) bool {
+		if x.Key == "error" && strings.HasPrefix(x.Value.String(), "partition ") {
+			said = x.Value.String() // it says everything
+		}
+		return said == ""
+	})
+	if said != "" {
+		h.say(b.String() + said)
+		return nil
+	}
 	b.WriteString(r.Message)
 	write := func(x slog.Attr) {
 		value := x.Value.Resolve()

@@ -30,7 +30,7 @@ func newProgress(w io.Writer) progress {
 	if fd, ok := terminal(w); ok {
 		return newLive(w, fd)
 	}
-	return &plain{w: w, views: map[tasker.TaskID]*taskView{}, began: time.Now()}
+	return &plain{w: w, views: map[tasker.TaskID]*taskView{}, early: map[stepOfTask][]said{}, began: time.Now()}
 }
 
 // plain prints a line per change, with the time since the begin.
@@ -40,6 +40,18 @@ type plain struct {
 	views map[tasker.TaskID]*taskView
 	began time.Time
 	width int // of the column of names
+	// early is what steps said whose start has not been read from the log yet.
+	early map[stepOfTask][]said
+}
+
+type stepOfTask struct {
+	task tasker.TaskID
+	step string
+}
+
+type said struct {
+	at   time.Time
+	text string
 }
 
 func (p *plain) say(line string) {
@@ -69,6 +81,18 @@ func (p *plain) event(e tasker.Event) {
 		return
 	}
 	p.line(e.At.Time(), v, subject, text)
+	if e.Event.Type() == domain.StepExecutionRequestedType {
+		p.flush(v, subject)
+	}
+}
+
+// flush prints what a step said before it was known that it runs.
+func (p *plain) flush(v *taskView, step string) {
+	key := stepOfTask{v.id, step}
+	for _, x := range p.early[key] {
+		p.line(x.at, v, step, x.text)
+	}
+	delete(p.early, key)
 }
 
 func (p *plain) line(at time.Time, v *taskView, subject, text string) {
@@ -83,12 +107,24 @@ func (p *plain) line(at time.Time, v *taskView, subject, text string) {
 func (p *plain) stepSays(task tasker.TaskView, step tasker.StepView, _ slog.Level, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if v := p.views[task.ID]; v != nil {
-		p.line(time.Now(), v, step.Name, "| "+oneLine(text))
+	v := p.views[task.ID]
+	if v == nil {
+		return
+	}
+	key := stepOfTask{task.ID, step.Name}
+	p.early[key] = append(p.early[key], said{time.Now(), "| " + oneLine(text)})
+	if v.step(step.Name).attempt >= step.Attempt {
+		p.flush(v, step.Name)
 	}
 }
 
-func (p *plain) close() {}
+func (p *plain) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key := range p.early {
+		p.flush(p.views[key.task], key.step)
+	}
+}
 
 // shortID is the end of an id, which differs between tasks that were made one after the other.
 func shortID(id tasker.TaskID) string {

@@ -65,8 +65,11 @@ func (r *runner) begin(ctx context.Context) error {
 	info := e.Info()
 	r.progress.say(fmt.Sprintf("data %s, durability %s", shownPath(r.host.server.Dir()), info.Durability))
 	unfinished, err := e.Tasks(ctx, tasker.Filter{States: []domain.State{domain.Pending, domain.InProgress}, Limit: 1000})
-	if err != nil {
+	if err != nil && (r.def == nil || ctx.Err() != nil) {
 		return err
+	}
+	if err != nil { // a partition is closed, which has been said; the new task may be in another one
+		r.progress.say("warning: unfinished tasks of a closed partition wait, and others go on without being shown")
 	}
 	r.cursor = domain.Cursor{DataID: info.ID}
 	for _, p := range e.Stats().Partitions {
@@ -81,7 +84,7 @@ func (r *runner) begin(ctx context.Context) error {
 // submit begins the new task.
 func (r *runner) submit(ctx context.Context) error {
 	e := r.host.engine
-	if err := e.Apply(ctx, r.def, true); err != nil {
+	if err := r.host.apply(ctx, r.def); err != nil {
 		return err
 	}
 	options := []tasker.SubmitOption{tasker.InNamespace(r.def.Namespace), tasker.AtVersion(r.def.Version), tasker.From("", "tasker run", "")}
@@ -198,6 +201,9 @@ func (r *runner) read(ctx context.Context, client *tasker.Client, goOn bool) err
 		return nil
 	}
 	from := tasker.ReplayOptions{From: attached.FromPosition(r.cursor.String()), Follow: goOn}
+	if r.own != nil && len(r.found) == 0 {
+		from.Task = r.own.id // only its partition is read: another one may be closed
+	}
 	for e, err := range client.Replay(ctx, from) {
 		if err != nil {
 			return err

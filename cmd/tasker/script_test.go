@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 			return false, errors.New("unknown condition " + name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "mask": mask, "until": until, "sigterm": sigterm, "garbage": garbage,
+			"exits": exits, "mask": mask, "until": until, "sigterm": sigterm, "garbage": garbage, "capture": capture,
 		},
 	})
 }
@@ -74,7 +74,6 @@ var masks = []struct {
 	find *regexp.Regexp
 	put  string
 }{
-	{regexp.MustCompile(`(?m)^.* \| .*\n`), ""}, // what steps say comes when it comes
 	{regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`), "<id>"},
 	{regexp.MustCompile(`\b(ord|pay|res)_[0-9a-f]{12}\b`), "${1}_<id>"},
 	{regexp.MustCompile(`…[0-9a-f]{8}\b`), "…<id>"},
@@ -82,6 +81,7 @@ var masks = []struct {
 	{regexp.MustCompile(`(?m)^ *\d+\.\d{3}s`), "<at>"},
 	{regexp.MustCompile(`\b\d+(\.\d+)? (µs|ms|s|min|h)\b( \d+ (s|min|h)\b)?`), "<time>"},
 	{regexp.MustCompile(`"duration_ms":[0-9.]+`), `"duration_ms":<time>`},
+	{regexp.MustCompile(`"(writer|hash|definition)":"[0-9a-f]+"`), `"$1":<hex>`},
 	{regexp.MustCompile(`\bprocess \d+\b`), "process <pid>"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:<port>"},
 	{regexp.MustCompile(`\b\d\d-\d+-\d+\b`), "<event>"},
@@ -126,6 +126,14 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// capture NAME: sets a variable to what the last command printed.
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: capture NAME")
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
 // sigterm DIR: stops the server of a data directory.
 func sigterm(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
@@ -137,7 +145,7 @@ func sigterm(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(syscall.Kill(pid, syscall.SIGTERM))
 }
 
-// garbage DIR: appends to the log of partition 00 what claims to be a commit and is none.
+// garbage DIR: appends to the log of partition 00 what claims to be a commit and is none, and sets SEQUENCE.
 func garbage(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: garbage DIR")
@@ -151,7 +159,7 @@ func garbage(ts *testscript.TestScript, neg bool, args []string) {
 	msg.Data = []byte(`{"v":1,"id":"torn-1","at":`)
 	answer, err := nc.RequestMsg(msg, 5*time.Second)
 	ts.Check(err)
-	ts.Logf("%s", answer.Data)
+	ts.Setenv("SEQUENCE", regexp.MustCompile(`"seq":\s*(\d+)`).FindStringSubmatch(string(answer.Data))[1])
 	nc.Close()
 	ts.Check(server.Shutdown(context.Background()))
 }

@@ -159,7 +159,11 @@ func (a *app) serveOn(ctx context.Context, h *host, f serveFlags, o hostOptions,
 	case <-h.engine.Ready():
 		a.printf("ready\n")
 	default:
-		a.printf("standing by: other engines own all partitions\n")
+		if h.settled() {
+			a.printf("not ready: every partition is closed\n")
+		} else {
+			a.printf("standing by: other engines own all partitions\n")
+		}
 	}
 	select {
 	case <-h.done:

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tasker-go/tasker"
+	"github.com/tasker-go/tasker/domain"
 )
 
 func newStatusCommand(a *app) *cobra.Command {
@@ -40,7 +41,7 @@ func (a *app) printStatus(s *tasker.Status) {
 	a.printf("data        %s\n", s.Info.ID)
 	a.printf("durability  %s\n", s.Info.Durability)
 	a.printf("engine      %s\n", s.Version)
-	a.printf("handlers    %s\n", strings.Join(s.Handlers, ", "))
+	a.printf("handlers    %s\n", strings.Join(append(s.Handlers, domain.SleepHandler), ", "))
 	x := s.Executor
 	a.printf("steps       %d running in %d slots, %d done, %d failed\n", x.Running, x.Slots, x.Completed, x.Failed)
 	if x.Leaked > 0 {

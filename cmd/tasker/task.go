@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -127,7 +128,13 @@ func (a *app) onTask(ctx context.Context, f connectFlags, text, output string, d
 	if err != nil {
 		return badInput(err, "tasker task list shows the ids")
 	}
-	return a.with(ctx, f, needsEngine, func(c *connection) error { return do(c, id) })
+	return a.with(ctx, f, needsEngine, func(c *connection) error {
+		err := do(c, id)
+		if errors.Is(err, tasker.ErrTaskNotFound) {
+			return badInput(fmt.Errorf("there is no task %s, or its history has been pruned", id), "")
+		}
+		return err
+	})
 }
 
 func (a *app) printTask(t *tasker.Task) {
