@@ -165,7 +165,7 @@ func (e *Engine) localWait(ctx context.Context, c *subscribers.Coordinator, id T
 		err error
 	}
 	answers := make(chan answer, 1)
-	if err := c.Await(id, func(o subscribers.Outcome, err error) { answers <- answer{o, err} }); err != nil {
+	if err := c.Await(ctx.Done(), id, func(o subscribers.Outcome, err error) { answers <- answer{o, err} }); err != nil {
 		return nil, err
 	}
 	select {

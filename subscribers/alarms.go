@@ -11,6 +11,10 @@ import (
 // counts only while its entry is armed for exactly that time.
 type alarmHeap []alarm
 
+// sweepFrom is the size from which on alarms that are out of date are swept out: a task with a far deadline that ends at
+// once must not stay in memory until then.
+const sweepFrom = 1024
+
 type alarm struct {
 	at    domain.Instant
 	entry *projections.Entry
@@ -36,6 +40,25 @@ func (h *alarmHeap) push(at domain.Instant, e *projections.Entry) {
 	if at != 0 {
 		heap.Push(h, alarm{at, e})
 	}
+}
+
+// sweep drops what is out of date, and returns how large the heap may become before the next time.
+func (h *alarmHeap) sweep(state *projections.Partition) int {
+	old, kept := *h, (*h)[:0]
+	for _, a := range old {
+		if a.entry.Armed != a.at || state.Live(a.entry.Task.ID) != a.entry {
+			continue
+		}
+		kept = append(kept, a)
+		a.entry.Armed = -a.at // a second alarm for the same time is not needed
+	}
+	for _, a := range kept {
+		a.entry.Armed = a.at
+	}
+	clear(old[len(kept):])
+	*h = kept
+	heap.Init(h)
+	return max(sweepFrom, 2*len(kept))
 }
 
 // due takes the first entry whose time has come.

@@ -252,24 +252,6 @@ func (m *Machine) retire(e *projections.Entry) {
 	}
 }
 
-// tell answers those who wait for the end of this run of the task, or of one before.
-func (m *Machine) tell(x ending) {
-	waiting := m.waiting[x.outcome.Task]
-	later := waiting[:0]
-	for _, w := range waiting {
-		if w.round > x.round {
-			later = append(later, w)
-			continue
-		}
-		w.tell(x.outcome, nil)
-	}
-	if clear(waiting[len(later):]); len(later) > 0 {
-		m.waiting[x.outcome.Task] = later
-		return
-	}
-	delete(m.waiting, x.outcome.Task)
-}
-
 // answer calls reply when everything that the answer rests on is stored: at once, or with the batch that holds the
 // newest event of the task (DESIGN 5).
 func (m *Machine) answer(a Answer, reply func(Answer)) {
@@ -348,7 +330,7 @@ func (m *Machine) Withdraw(unsent, underway error) {
 		}
 	}
 	for id, waiting := range m.waiting {
-		for _, w := range waiting {
+		for _, w := range waiting.list {
 			w.tell(Outcome{Task: id}, unsent)
 		}
 	}

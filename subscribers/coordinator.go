@@ -110,7 +110,8 @@ type Coordinator struct {
 	queued      atomic.Int64 // requests
 	held        atomic.Int64
 	live        atomic.Int64
-	definitions sync.Map // hash -> *domain.Definition: what has been adopted
+	full        atomic.Bool // the store refuses the commit under way for want of space
+	definitions sync.Map    // hash -> *domain.Definition: what has been adopted
 	metrics     metrics
 }
 
@@ -202,11 +203,11 @@ func (c *Coordinator) Look(id domain.TaskID, reply func(*domain.Task, error)) er
 	})
 }
 
-// Await asks for the end of the task's run; see Machine.Await.
-func (c *Coordinator) Await(id domain.TaskID, reply func(Outcome, error)) error {
+// Await asks for the end of the task's run; see Machine.AwaitUntil. A caller who stops waiting closes gone.
+func (c *Coordinator) Await(gone <-chan struct{}, id domain.TaskID, reply func(Outcome, error)) error {
 	return c.request(input{
 		what:   "wait for task " + id.String(),
-		do:     func(m *Machine, _ domain.Instant) { m.Await(id, reply) },
+		do:     func(m *Machine, _ domain.Instant) { m.AwaitUntil(gone, id, reply) },
 		refuse: func(err error) { reply(Outcome{Task: id}, err) },
 	})
 }
@@ -279,6 +280,7 @@ func (c *Coordinator) setPhase(p Phase, why error) {
 	c.phase, c.why = p, why
 	if p != Owning {
 		c.gone, c.stale = false, false
+		c.full.Store(false)
 	}
 	c.mu.Unlock()
 	if changed && c.Changed != nil {

@@ -35,8 +35,9 @@ type Machine struct {
 	inflight *batch // is being appended
 	spare    *batch
 	alerts   alarmHeap
+	sweepAt  int // length of alerts
 	recent   recentTasks
-	waiting  map[domain.TaskID][]waiter // for the end of a live task
+	waiting  map[domain.TaskID]waiters // for the end of a live task
 
 	dirty    uint64 // reactors to ask about the task in hand
 	events   []domain.Event
@@ -46,13 +47,6 @@ type Machine struct {
 	maxKeys  int
 	limit    int // of a message's bytes
 	clock    domain.Instant
-}
-
-// waiter is somebody who wants to know how a run of a task ends. The machine knows of the next run already while the end of
-// the one before is being stored.
-type waiter struct {
-	round int
-	tell  func(Outcome, error)
 }
 
 // MachineConfig is what a Machine is made of.
@@ -75,7 +69,7 @@ func NewMachine(c MachineConfig) *Machine {
 		state: c.State, writer: c.Writer, reactors: c.Reactors, subs: c.Subscribers,
 		reacts: map[domain.EventType]uint64{}, told: map[domain.EventType]uint64{},
 		stored: c.State.Sequence, unclear: c.Unclear, recent: newRecentTasks(),
-		waiting: map[domain.TaskID][]waiter{}, limit: c.CommitBytes,
+		waiting: map[domain.TaskID]waiters{}, limit: c.CommitBytes,
 	}
 	if m.limit == 0 {
 		m.limit = MaxCommitBytes
@@ -101,6 +95,7 @@ func NewMachine(c MachineConfig) *Machine {
 	}
 	m.open = newBatch()
 	m.spare = newBatch()
+	m.sweepAt = sweepFrom
 	return m
 }
 
@@ -230,9 +225,10 @@ func (m *Machine) Report(id domain.TaskID, cmd domain.Command, now domain.Instan
 // Stale is the number of reports that came too late to count.
 func (m *Machine) Stale() uint64 { return m.stale }
 
-// Tick lets the reactors look at every task whose wake-up is due.
+// Tick lets the reactors look at every task whose wake-up is due, as long as their events go into one message; the others
+// are still due then.
 func (m *Machine) Tick(now domain.Instant) {
-	for {
+	for !m.Full() {
 		e, ok := m.alerts.due(now)
 		if !ok {
 			return
@@ -280,78 +276,6 @@ func (m *Machine) Held() int {
 		n += h.Held()
 	}
 	return n
-}
-
-// Look hands the task's state to reply, once everything that it shows is stored; nil when it is not in memory and
-// was not until a moment ago.
-func (m *Machine) Look(id domain.TaskID, reply func(*domain.Task, error)) {
-	e := m.state.Find(id)
-	if e == nil {
-		t := m.recent.get(id)
-		if m.newest(t) > m.stored {
-			t = t.Clone() // its positions may have to move
-		}
-		if b := m.after(m.newest(t), func(err error) { reply(t, err) }); b != nil {
-			b.shown = append(b.shown, t)
-		}
-		return
-	}
-	t := e.Task.Clone()
-	m.retire(e)
-	if b := m.after(t.Last, func(err error) { reply(t, err) }); b != nil {
-		b.shown = append(b.shown, t)
-	}
-}
-
-// AfterNewest calls f when everything that the machine knows is stored.
-func (m *Machine) AfterNewest(f func(error)) {
-	newest := m.stored
-	if b := m.open; !b.empty() {
-		newest = b.parts[len(b.parts)-1].base
-	} else if b := m.inflight; b != nil {
-		newest = b.parts[len(b.parts)-1].base
-	}
-	m.after(newest, f)
-}
-
-func (m *Machine) newest(t *domain.Task) uint64 {
-	if t == nil {
-		return 0
-	}
-	return t.Last
-}
-
-// Await calls reply when the task's run has ended or failed; at once when it has already. A task that is not in memory
-// any more gives a zero Outcome with the position of its last commit, and has to be read from the log; an unknown
-// one ErrTaskNotFound.
-func (m *Machine) Await(id domain.TaskID, reply func(Outcome, error)) {
-	if e := m.state.Find(id); e != nil {
-		if e.Task.State.Live() {
-			m.waiting[id] = append(m.waiting[id], waiter{e.Task.Round, reply})
-			return
-		}
-		o := outcomeOf(e.Task, m.state.Number)
-		m.retire(e)
-		if b := m.after(o.Position.Sequence, func(err error) { reply(o, err) }); b != nil {
-			b.rests = append(b.rests, &o.Position.Sequence)
-		}
-		return
-	}
-	if t := m.recent.get(id); t != nil {
-		o := outcomeOf(t, m.state.Number)
-		if b := m.after(o.Position.Sequence, func(err error) { reply(o, err) }); b != nil {
-			b.rests = append(b.rests, &o.Position.Sequence)
-		}
-		return
-	}
-	if ended, ok := m.state.Ended.Get(id); ok {
-		o := Outcome{Task: id, Position: domain.Position{Partition: m.state.Number, Sequence: ended.Last}}
-		if b := m.after(ended.Last, func(err error) { reply(o, err) }); b != nil {
-			b.rests = append(b.rests, &o.Position.Sequence)
-		}
-		return
-	}
-	reply(Outcome{Task: id}, ErrTaskNotFound)
 }
 
 // decide runs one command and appends the events that it leads to.
@@ -432,6 +356,9 @@ func (m *Machine) arm(e *projections.Entry) {
 	if w := m.wakeAt(e.Task); w != e.Armed {
 		e.Armed = w
 		m.alerts.push(w, e)
+		if len(m.alerts) > m.sweepAt {
+			m.sweepAt = m.alerts.sweep(m.state)
+		}
 	}
 }
 
