@@ -37,10 +37,7 @@ crash: ## Run the crash tests at full length: 20 kills, 60 s without NATS, 30 s 
 bench: ## Measure this machine and write docs/performance.md (about six minutes)
 	TASKER_COMMIT=$$(git rev-parse --short=12 HEAD) go run ./bench/report -out docs/performance.md
 
-microcrash: ## Run the crash tests at full length: 20 kills, 60 s without NATS, 30 s of overload
-	go test $(RACE) ./internal/crashtest -crash.long -v -timeout 30m
-
-bench: ## Run the Go benchmarks (BENCH=. selects by name)
+microbench: ## Run the Go benchmarks (BENCH=. selects by name)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m ./...
 
 generate: ## Write again what is generated from the code: docs, schemas

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tasker-go/tasker"
+	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/infra/natsserver"
 )
 
@@ -64,7 +65,7 @@ func (r *OverloadReport) offer(ctx context.Context, e *tasker.Engine, shape shap
 	done := func() int64 {
 		var n uint64
 		for t, c := range e.Stats().Events {
-			if t == "task.completed" {
+			if t == domain.TaskCompletedType {
 				n = c
 			}
 		}
