@@ -120,7 +120,9 @@ func (w *world) owning() {
 		if err == nil {
 			return
 		}
-		if ctx.Err() != nil || !errors.Is(err, tasker.ErrNoOwner) && !errors.Is(err, tasker.ErrNotRunning) {
+		// ErrUnavailable: the question went to the engine that was killed.
+		again := errors.Is(err, tasker.ErrNoOwner) || errors.Is(err, tasker.ErrNotRunning) || errors.Is(err, tasker.ErrUnavailable)
+		if ctx.Err() != nil || !again {
 			w.t.Fatalf("the engine does not start: %v", err)
 		}
 		time.Sleep(time.Millisecond)

@@ -22,6 +22,9 @@ type Store struct {
 	to   domain.Store
 	dead context.Context
 	kill context.CancelFunc
+
+	mu      sync.Mutex
+	servers []func() // stop those of the engine
 }
 
 // New lays a line to the store.
@@ -32,7 +35,14 @@ func New(to domain.Store) *Store {
 }
 
 // Cut cuts it, for good.
-func (s *Store) Cut() { s.kill() }
+func (s *Store) Cut() {
+	s.kill()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, stop := range s.servers {
+		stop()
+	}
+}
 
 func (s *Store) cut() bool { return s.dead.Err() != nil }
 
@@ -101,11 +111,10 @@ func (s *Store) ServeCommands(partition int, handle func(ctx context.Context, re
 	}
 	// A dead process serves nobody.
 	stop = sync.OnceFunc(stop)
-	unhook := context.AfterFunc(s.dead, stop)
-	return func() {
-		unhook()
-		stop()
-	}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.servers = append(s.servers, stop)
+	return stop, nil
 }
 
 // Request implements domain.Commands.
