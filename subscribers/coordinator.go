@@ -170,6 +170,9 @@ func (c *Coordinator) Admits() error {
 			return err
 		}
 	}
+	if c.full.Load() {
+		return ErrStoreFull
+	}
 	if int(c.queued.Load()) >= c.Queue || int(c.held.Load()) > c.MaxHeld || int(c.live.Load()) > c.MaxLive {
 		c.metrics.refused.Add(1)
 		return ErrOverloaded

@@ -84,6 +84,7 @@ func (o *ownership) stored() {
 	o.reached.Store(o.m.stored)
 	if o.fate.tries > 0 || o.fate.full {
 		o.setGone(false)
+		o.full.Store(false)
 	}
 }
 
@@ -93,6 +94,7 @@ func (o *ownership) refused(err error) {
 		o.Logger.Error("a commit was refused and is sent again until it is stored", "partition", o.Partition, "error", err)
 	}
 	o.fate.full = true
+	o.full.Store(true)
 	o.fate.again = time.Now().Add(250 * time.Millisecond)
 }
 
