@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
 	"github.com/tasker-go/tasker"
@@ -263,4 +264,12 @@ var quickRetry = tasker.WithBackoff(tasker.Backoff{Strategy: domain.StrategyFixe
 
 func natsURL(address string) func(...nats.Option) (*nats.Conn, error) {
 	return func(o ...nats.Option) (*nats.Conn, error) { return nats.Connect("nats://"+address, o...) }
+}
+
+func newID() tasker.TaskID {
+	id, err := uuid.NewV7()
+	if err != nil {
+		panic(err)
+	}
+	return tasker.TaskID(id)
 }
