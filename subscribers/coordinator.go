@@ -93,7 +93,8 @@ type Coordinator struct {
 	Config
 	log     domain.Log
 	wake    chan struct{}
-	holds   atomic.Bool // the executor may have free slots: ask the holders
+	reopen  chan struct{} // an operator has decided about what kept the partition closed
+	holds   atomic.Bool   // the executor may have free slots: ask the holders
 	reached atomic.Uint64
 
 	mu       sync.Mutex
@@ -102,7 +103,7 @@ type Coordinator struct {
 	requests []input
 	reports  []input
 	acks     []ack
-	wanted   []chan error // snapshots asked for
+	wanted   []chan keeping // snapshots asked for
 	stopping bool
 	gone     bool // NATS cannot be reached
 	stale    bool // the lease has not been renewed for so long that nothing is answered
@@ -113,6 +114,10 @@ type Coordinator struct {
 	full        atomic.Bool // the store refuses the commit under way for want of space
 	definitions sync.Map    // hash -> *domain.Definition: what has been adopted
 	metrics     metrics
+
+	// Of the last loading; the coordinator's goroutine only.
+	loaded   domain.SnapshotInfo // what it began with
+	replayed int64               // bytes of the log behind it
 }
 
 // Phase says what a coordinator is doing.
@@ -144,7 +149,7 @@ type ack struct {
 // NewCoordinator makes the coordinator of one partition. Run starts it.
 func NewCoordinator(c Config) *Coordinator {
 	c.defaults()
-	return &Coordinator{Config: c, log: c.Store.Log(c.Partition), wake: make(chan struct{}, 1), phase: Away}
+	return &Coordinator{Config: c, log: c.Store.Log(c.Partition), wake: make(chan struct{}, 1), reopen: make(chan struct{}, 1), phase: Away}
 }
 
 // Submit hands in a task. The answer comes when its first commit is stored; an error here means that nothing was
@@ -326,8 +331,9 @@ func (c *Coordinator) Run(ctx context.Context) error {
 			return nil //nolint:nilerr // only the end of ctx ends acquire
 		}
 		err = c.own(ctx, lease)
-		c.release(lease)
+		c.setPhase(Away, err) // first, so that nothing comes after what is refused now
 		c.refuseQueued(ErrNotOwner)
+		c.release(lease)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -358,30 +364,30 @@ func (c *Coordinator) rest(ctx context.Context, err error) {
 	c.pause(ctx, pause)
 }
 
-// pause waits; Reopen ends it early.
+// pause waits; Skip ends it early. Free slots do not, or every one would make a process that is not the owner ask for the
+// lease.
 func (c *Coordinator) pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			return
-		case <-c.wake:
-			if p, _ := c.Phase(); p != Closed {
-				return
-			}
-		}
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	case <-c.reopen:
 	}
 }
 
 func (c *Coordinator) refuseQueued(err error) {
 	c.mu.Lock()
-	queued := append(c.requests, c.reports...)
-	c.requests, c.reports, c.acks = nil, nil, nil
+	queued, wanted := append(c.requests, c.reports...), c.wanted
+	c.requests, c.reports, c.acks, c.wanted = nil, nil, nil, nil
 	c.mu.Unlock()
+	c.queued.Store(0) // what Admits looks at is about the ownership that is over
+	c.held.Store(0)
+	c.live.Store(0)
 	for _, in := range queued {
 		in.refuse(err)
+	}
+	for _, done := range wanted {
+		done <- keeping{err: err}
 	}
 }

@@ -10,28 +10,31 @@ import (
 	"github.com/tasker-go/tasker/projections"
 )
 
+// finishPatience is how long a regular stop waits for its last snapshot.
+const finishPatience = 30 * time.Second
+
 // keeper takes the partition's snapshots and trims its log (DESIGN 6), in the background of an ownership.
 type keeper struct {
 	o        *ownership
-	taken    uint64 // sequence of the newest snapshot
-	at       int64  // metrics bytes when it was taken
-	size     int64  // of the newest snapshot
+	taken    domain.SnapshotInfo // the newest snapshot; zero when there is none
+	at       int64               // metrics bytes when it was taken
 	frozen   *projections.Frozen
 	result   chan keeping
 	swept    time.Time
-	requests []chan error // prune commands that wait for the next snapshot
+	requests []chan keeping // prune commands that wait for the next snapshot
 	cancel   context.CancelFunc
 }
 
 // keeping is what a round of keeping came to.
 type keeping struct {
-	info domain.SnapshotInfo
-	err  error
+	info   domain.SnapshotInfo
+	lowest uint64 // the lowest sequence at which a task that is not over keeps a payload; 0 = none
+	err    error
 }
 
 func (k *keeper) init(o *ownership) {
-	k.o, k.taken, k.result = o, o.m.state.Sequence, make(chan keeping, 1)
-	k.at = o.metrics.bytes.Load()
+	k.o, k.taken, k.result = o, o.loaded, make(chan keeping, 1)
+	k.at = o.metrics.bytes.Load() - o.replayed // or a process that crashes again and again never takes one
 	k.swept = o.Clock()
 }
 
@@ -52,7 +55,7 @@ func (k *keeper) look(ctx context.Context) {
 	k.requests = append(k.requests, k.o.wanted...)
 	k.o.wanted = nil
 	k.o.mu.Unlock()
-	if grown > max(k.o.SnapshotBytes, 2*k.size) || len(k.requests) > 0 {
+	if grown > max(k.o.SnapshotBytes, 2*k.taken.Size) || len(k.requests) > 0 {
 		k.begin(context.WithoutCancel(ctx))
 	}
 	if now := k.o.Clock(); now.Sub(k.swept) > time.Second {
@@ -73,7 +76,7 @@ func (k *keeper) begin(ctx context.Context) {
 	if err != nil {
 		k.o.Logger.Warn("no snapshot", "partition", k.o.Partition, "reason", err)
 		k.at = k.o.metrics.bytes.Load()
-		k.answer(err)
+		k.answer(keeping{err: err})
 		return
 	}
 	k.frozen, k.at = frozen, k.o.metrics.bytes.Load()
@@ -86,13 +89,21 @@ func (k *keeper) begin(ctx context.Context) {
 			k.result <- keeping{err: err}
 			return
 		}
-		go k.write(ctx, frozen, domain.SnapshotInfo{
+		if k.taken.Sequence == sequence && k.taken.CommitID == commit {
+			go k.keep(ctx, frozen, k.taken, nil) // it is there already
+			return
+		}
+		info := domain.SnapshotInfo{
 			Partition: k.o.Partition, Sequence: sequence, CommitID: commit, Format: projections.SnapshotFormat,
-		})
+		}
+		go func() {
+			stored, err := k.write(ctx, frozen, info)
+			k.keep(ctx, frozen, stored, err)
+		}()
 	})
 }
 
-func (k *keeper) write(ctx context.Context, frozen *projections.Frozen, info domain.SnapshotInfo) {
+func (k *keeper) write(ctx context.Context, frozen *projections.Frozen, info domain.SnapshotInfo) (domain.SnapshotInfo, error) {
 	r, w := io.Pipe()
 	go func() {
 		_, err := frozen.WriteTo(w)
@@ -100,10 +111,17 @@ func (k *keeper) write(ctx context.Context, frozen *projections.Frozen, info dom
 	}()
 	stored, err := k.o.Store.Snapshots().Put(ctx, info, r)
 	r.CloseWithError(err)
+	return stored, err
+}
+
+// keep trims the log when the snapshot is there.
+func (k *keeper) keep(ctx context.Context, frozen *projections.Frozen, stored domain.SnapshotInfo, err error) {
+	var lowest uint64
 	if err == nil {
-		err = k.o.trim(ctx, frozen.LowestReference())
+		lowest = frozen.LowestReference()
+		err = k.o.trim(ctx, lowest)
 	}
-	k.result <- keeping{stored, err}
+	k.result <- keeping{stored, lowest, err}
 	k.o.poke()
 }
 
@@ -114,16 +132,16 @@ func (k *keeper) finished(r keeping) {
 	if r.err != nil {
 		k.o.Logger.Error("keeping the partition failed", "partition", k.o.Partition, "error", r.err)
 	} else {
-		k.taken, k.size = r.info.Sequence, r.info.Size
+		k.taken = r.info
 		k.o.Logger.Debug("snapshot", "partition", k.o.Partition, "sequence", r.info.Sequence, "bytes", r.info.Size)
 	}
-	k.answer(r.err)
+	k.answer(r)
 }
 
 // answer tells those who asked for a snapshot.
-func (k *keeper) answer(err error) {
+func (k *keeper) answer(r keeping) {
 	for _, done := range k.requests {
-		done <- err
+		done <- r
 	}
 	k.requests = nil
 }
@@ -133,57 +151,80 @@ func (k *keeper) finish() error {
 	if k.frozen == nil && k.o.metrics.bytes.Load()-k.at > k.o.SnapshotBytes/16 {
 		k.begin(context.Background())
 	}
-	if k.frozen != nil {
-		k.finished(<-k.result)
+	if k.frozen == nil {
+		return nil
+	}
+	select {
+	case r := <-k.result:
+		k.finished(r)
+	case <-time.After(finishPatience): // end gives it up
 	}
 	return nil
 }
 
 // end waits for a snapshot that is under way, so that it cannot outlive the ownership.
 func (k *keeper) end() {
-	k.answer(ErrNotOwner)
+	k.answer(keeping{err: ErrNotOwner})
 	if k.frozen == nil {
 		return
 	}
 	k.cancel()
 	select {
 	case <-k.result:
+		k.o.m.state.Thaw(k.frozen)
 	case <-time.After(5 * time.Second):
 	}
 }
 
 // snapshotNow asks for a snapshot of the state as it is, and waits for it.
-func (c *Coordinator) snapshotNow(ctx context.Context) error {
-	done := make(chan error, 1)
+func (c *Coordinator) snapshotNow(ctx context.Context) (keeping, error) {
+	done := make(chan keeping, 1)
 	c.mu.Lock()
-	if c.phase != Owning {
+	switch {
+	case c.stopping || c.phase == Stopped:
 		c.mu.Unlock()
-		return ErrNotOwner
+		return keeping{}, ErrNotRunning
+	case c.phase != Owning:
+		c.mu.Unlock()
+		return keeping{}, ErrNotOwner
 	}
 	c.wanted = append(c.wanted, done)
 	c.mu.Unlock()
 	c.poke()
 	select {
-	case err := <-done:
-		return err
+	case r := <-done:
+		return r, r.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return keeping{}, ctx.Err()
 	}
 }
 
-// trim deletes the snapshots before the newest two, and the commits that retention gives up: only below the older of
+// trim deletes the snapshots before the newest two that can be read, and the commits that retention gives up: only below the older of
 // the two, never above what a durable subscriber has yet to read, nor above a payload that a live task refers to.
 func (c *Coordinator) trim(ctx context.Context, lowest uint64) error {
 	infos, err := c.Store.Snapshots().List(ctx, c.Partition)
-	if err != nil || len(infos) < 2 {
+	if err != nil {
 		return err
 	}
-	for _, old := range infos[2:] {
-		if err := c.Store.Snapshots().Delete(ctx, old); err != nil {
-			return err
+	kept := 0
+	var limit uint64
+	for _, info := range infos {
+		if kept == 2 {
+			if err := c.Store.Snapshots().Delete(ctx, info); err != nil {
+				return err
+			}
+			continue
 		}
+		if _, err := c.Store.Snapshots().Get(ctx, info); err != nil {
+			c.Logger.Error("a snapshot cannot be read; an older one is kept for it", "partition", c.Partition, "sequence", info.Sequence, "error", err)
+			continue
+		}
+		limit = info.Sequence
+		kept++
 	}
-	limit := infos[1].Sequence
+	if kept < 2 {
+		return nil
+	}
 	if lowest != 0 {
 		limit = min(limit, lowest)
 	}
@@ -225,8 +266,10 @@ func (c *Coordinator) retained(ctx context.Context, limit uint64) (uint64, error
 	return before, nil
 }
 
-// Prune takes two snapshots and gives up what is older than age, whatever the retention says. dry only counts. It
-// returns how many commits go, and from which sequence on they stay.
+// Prune takes two snapshots and gives up what is older than age, whatever the retention says, below the older of the two,
+// which it reads back before. In a partition to which nothing is appended between the two, there may be only one. dry
+// only counts, and at most: payloads that tasks in memory refer to stay, with everything after them. It returns how many
+// commits go, and from which sequence on they stay.
 func (c *Coordinator) Prune(ctx context.Context, age time.Duration, dry bool) (uint64, uint64, error) {
 	bounds, err := c.log.Bounds(ctx)
 	if err != nil {
@@ -246,8 +289,12 @@ func (c *Coordinator) Prune(ctx context.Context, age time.Duration, dry bool) (u
 		return max(before, bounds.First) - bounds.First, max(before, bounds.First), nil
 	}
 	for range 2 {
-		if err := c.snapshotNow(ctx); err != nil {
+		taken, err := c.snapshotNow(ctx)
+		if err != nil {
 			return 0, 0, err
+		}
+		if taken.lowest != 0 {
+			before = min(before, taken.lowest)
 		}
 	}
 	infos, err := c.Store.Snapshots().List(ctx, c.Partition)
@@ -257,9 +304,15 @@ func (c *Coordinator) Prune(ctx context.Context, age time.Duration, dry bool) (u
 	if len(infos) == 0 {
 		return 0, 0, fmt.Errorf("partition %02d has no snapshot: nothing was pruned", c.Partition)
 	}
-	before = min(before, infos[min(1, len(infos)-1)].Sequence)
-	if before <= bounds.First {
+	older := infos[min(1, len(infos)-1)]
+	if before = min(before, older.Sequence); before <= bounds.First {
 		return 0, bounds.First, nil
+	}
+	if bounds, err = c.log.Bounds(ctx); err != nil {
+		return 0, 0, err
+	}
+	if _, err := c.trySnapshot(ctx, older, bounds); err != nil {
+		return 0, 0, fmt.Errorf("partition %02d: nothing was pruned, because its snapshot at %d cannot be used: %w", c.Partition, older.Sequence, err)
 	}
 	return before - bounds.First, before, c.log.Trim(ctx, before)
 }

@@ -29,6 +29,7 @@ func (e *GapError) Error() string {
 
 // load folds the newest valid snapshot and the log behind it.
 func (c *Coordinator) load(ctx context.Context) (*projections.Partition, error) {
+	c.loaded, c.replayed = domain.SnapshotInfo{}, 0
 	bounds, err := c.log.Bounds(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("partition %02d: %w", c.Partition, err)
@@ -68,6 +69,7 @@ func (c *Coordinator) loadSnapshot(ctx context.Context, bounds domain.LogBounds)
 		var newer *projections.SnapshotVersionError
 		switch {
 		case err == nil:
+			c.loaded = info
 			return state, wrong, nil
 		case errors.Is(err, domain.ErrUnavailable) || ctx.Err() != nil || errors.As(err, &newer):
 			return nil, nil, err
@@ -115,6 +117,7 @@ func (c *Coordinator) replay(ctx context.Context, state *projections.Partition) 
 		if msg.Sequence != state.Sequence+1 {
 			return fmt.Errorf("partition %02d: message %d follows %d: something is missing between them", c.Partition, msg.Sequence, state.Sequence)
 		}
+		c.replayed += int64(len(msg.Data))
 		if msg.CommitID == "" {
 			c.Logger.Error("somebody else wrote to the log; the message is passed over", "partition", c.Partition, "sequence", msg.Sequence)
 			state.Sequence = msg.Sequence
@@ -176,6 +179,8 @@ func (c *Coordinator) Skip(ctx context.Context, sequence uint64, reason string, 
 		default:
 		}
 	})
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // an answer may never come
+	defer cancel()
 	select {
 	case err = <-done:
 	case <-ctx.Done():
@@ -185,7 +190,10 @@ func (c *Coordinator) Skip(ctx context.Context, sequence uint64, reason string, 
 		return fmt.Errorf("skip message %d of partition %02d: %w", sequence, c.Partition, err)
 	}
 	c.setPhase(Away, nil)
-	c.poke()
+	select {
+	case c.reopen <- struct{}{}:
+	default:
+	}
 	return nil
 }
 

@@ -60,12 +60,14 @@ func (c *Coordinator) own(ctx context.Context, lease *held) error {
 		if err == nil {
 			err = o.serve(ctx)
 		}
+		if errors.Is(err, errStepDown) {
+			c.setPhase(Loading, err)
+		}
 		o.end(err)
 		renewed = o.renewed
 		if !errors.Is(err, errStepDown) {
 			return err
 		}
-		c.setPhase(Loading, err)
 		if reloads > 0 {
 			c.pause(ctx, min(time.Duration(reloads)*100*time.Millisecond, 5*time.Second))
 		}
@@ -83,6 +85,9 @@ func writerID() string {
 
 // open appends partition.opened. Until it is stored the owner answers nobody and takes no input.
 func (o *ownership) open(ctx context.Context) error {
+	if err := o.checkLease(); err != nil {
+		return err // lost while loading: opening would only disturb the owner
+	}
 	if err := o.protect(input{what: "the state of the partition", do: func(m *Machine, now domain.Instant) {
 		m.Open(o.Engine, 1, now)
 	}, refuse: func(error) {}}); err != nil {
@@ -116,13 +121,13 @@ func (o *ownership) serve(ctx context.Context) error {
 		if err := o.takeAcks(); err != nil {
 			return err
 		}
+		o.keeper.look(ctx) // here everything has been sent: after a turn, under load, it hardly ever has
 		if err := o.turn(); err != nil {
 			return err
 		}
 		if err := o.send(); err != nil {
 			return err
 		}
-		o.keeper.look(ctx)
 		if ctx.Err() != nil {
 			if o.quiet() {
 				return o.keeper.finish()
