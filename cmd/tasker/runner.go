@@ -49,14 +49,23 @@ func (r *runner) on(ctx context.Context) error {
 	if err := r.host.start(ctx, startTimeout); err != nil {
 		return err
 	}
+	// A client of its own still reads when the engine has stopped, so that the last events are shown, too.
+	client, err := r.host.client(ctx, r.logger(r.progress.say, false))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
 	if err := r.begin(ctx); err != nil {
+		if ctx.Err() != nil {
+			r.progress.say("interrupted; should the task be stored already, this goes on with it: " + r.continueCommand())
+		}
 		return err
 	}
 	// Not earlier: so the unfinished tasks are seen as they were left.
 	if err := r.host.register(stepLogger(r.progress.stepSays), true); err != nil {
 		return err
 	}
-	return r.follow(ctx)
+	return r.follow(ctx, client)
 }
 
 // begin looks for unfinished tasks, submits the new one, and notes from where on their events are to be shown.
@@ -156,16 +165,10 @@ func (r *runner) over() bool {
 }
 
 // follow shows what happens until it is over or a signal comes, and says how it ended.
-func (r *runner) follow(ctx context.Context) error {
-	// A client of its own still reads when the engine has stopped, so that the last events are shown, too.
-	client, err := r.host.client(ctx, r.logger(r.progress.say, false))
-	if err != nil {
-		return err
-	}
-	defer client.Close()
+func (r *runner) follow(ctx context.Context, client *tasker.Client) error {
 	reading, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	var readErr error
+	var err, readErr error
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
