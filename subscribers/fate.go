@@ -158,6 +158,7 @@ func (o *ownership) ask() {
 
 func (o *ownership) judge(v verdict) error {
 	under, _ := o.m.Inflight()
+	var missing *domain.StreamMissingError
 	switch {
 	case len(v.found) > 0 && v.found[0].CommitID == under.CommitID:
 		if len(v.found) > 1 && o.foreignWriter(v.found[1]) {
@@ -179,6 +180,8 @@ func (o *ownership) judge(v verdict) error {
 		under, _ = o.m.Inflight()
 		o.fate.since = time.Now()
 		o.append(under)
+	case errors.As(v.err, &missing):
+		return v.err // what was under way went with the stream, or was never stored
 	default:
 		// Not there, or not to be read: unknown. The very same bytes go again, later and later.
 		if v.err != nil {

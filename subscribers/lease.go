@@ -43,7 +43,7 @@ func (c *Coordinator) acquire(ctx context.Context) (*held, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if p, _ := c.Phase(); p != Closed {
+		if p, _ := c.Phase(); p != Closed || errors.Is(err, domain.ErrLeaseTaken) {
 			c.setPhase(Away, err)
 		}
 		if first {

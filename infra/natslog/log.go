@@ -125,7 +125,7 @@ func (l *partitionLog) Read(ctx context.Context, sequence uint64) (domain.Messag
 	}
 	m, err := l.store.getMessage(ctx, l.stream, getRequest{Sequence: sequence})
 	if err != nil {
-		return fail(err)
+		return fail(l.missing(err))
 	}
 	header, err := m.headers()
 	if err != nil {
