@@ -6,6 +6,7 @@ package crashtest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -272,4 +273,12 @@ func newID() tasker.TaskID {
 		panic(err)
 	}
 	return tasker.TaskID(id)
+}
+
+func viewText(v *tasker.Task) string {
+	text, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }
