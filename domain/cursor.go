@@ -97,6 +97,18 @@ func ParsePosition(text string) (Position, error) {
 	return Position{}, &CursorError{text, wantPosition}
 }
 
+// MarshalText writes the position as an event id.
+func (p Position) MarshalText() ([]byte, error) { return p.Append(nil), nil }
+
+// UnmarshalText reads an event id.
+func (p *Position) UnmarshalText(text []byte) error {
+	parsed, err := ParsePosition(string(text))
+	if err == nil {
+		*p = parsed
+	}
+	return err
+}
+
 func parsePartition(s string) (int, bool) {
 	n, ok := parseSequence(s)
 	return int(n), ok && n < MaxPartitions // #nosec G115 -- bounded

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"testing"
@@ -67,5 +68,21 @@ func TestPositionIsReadAsItWasWritten(t *testing.T) {
 		if p, err := ParsePosition(text); !errors.As(err, &bad) {
 			t.Errorf("ParsePosition(%q) = %v, %v, want a *CursorError", text, p, err)
 		}
+	}
+}
+
+func TestPositionsAreEventIDsInJSON(t *testing.T) {
+	want := struct{ At Position }{Position{Partition: 1, Sequence: 22, Index: 3}}
+	text, err := json.Marshal(want)
+	if err != nil || string(text) != `{"At":"01-22-3"}` {
+		t.Errorf("got %s, %v", text, err)
+	}
+	got := want
+	got.At = Position{}
+	if err := json.Unmarshal(text, &got); err != nil || got != want {
+		t.Errorf("read again: %v, %v", got, err)
+	}
+	if err := json.Unmarshal([]byte(`{"At":"22"}`), &got); err == nil {
+		t.Error("what is no position was read")
 	}
 }
