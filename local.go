@@ -69,7 +69,12 @@ func await[T any](ctx context.Context, c *subscribers.Coordinator, ask func(repl
 	}
 	answers := make(chan answer, 1)
 	var none T
-	if err := ask(func(v T, err error) { answers <- answer{v, err} }); err != nil {
+	if err := ask(func(v T, err error) {
+		select {
+		case answers <- answer{v, err}:
+		default: // the first answer counts; the coordinator's goroutine must not wait here
+		}
+	}); err != nil {
 		return none, err
 	}
 	timer := time.NewTimer(answerPatience)
@@ -79,6 +84,11 @@ func await[T any](ctx context.Context, c *subscribers.Coordinator, ask func(repl
 		case a := <-answers:
 			return a.value, a.err
 		case <-ctx.Done():
+			select {
+			case a := <-answers: // it came at the same moment
+				return a.value, a.err
+			default:
+			}
 			return none, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ctx.Err())
 		case <-timer.C:
 			if c.Gone() {
@@ -165,7 +175,12 @@ func (e *Engine) localWait(ctx context.Context, c *subscribers.Coordinator, id T
 		err error
 	}
 	answers := make(chan answer, 1)
-	if err := c.Await(ctx.Done(), id, func(o subscribers.Outcome, err error) { answers <- answer{o, err} }); err != nil {
+	if err := c.Await(ctx.Done(), id, func(o subscribers.Outcome, err error) {
+		select {
+		case answers <- answer{o, err}:
+		default:
+		}
+	}); err != nil {
 		return nil, err
 	}
 	select {
@@ -242,21 +257,20 @@ func (e *Engine) localTasks(ctx context.Context, c *subscribers.Coordinator, f *
 	tasks := all.tasks
 	sort.Slice(all.ended, func(i, j int) bool { return all.ended[i].last > all.ended[j].last })
 	read := 0
-	for _, x := range all.ended {
-		if read >= f.limit() || ctx.Err() != nil {
+	for i, x := range all.ended {
+		if read >= f.limit() || i >= endedLookups*f.limit() || ctx.Err() != nil {
 			break
 		}
-		t, _, err := c.Ended(ctx, x.id, x.last)
-		if err != nil {
-			continue // its history has been trimmed
-		}
-		if f.takes(t) {
+		if t, _, err := c.Ended(ctx, x.id, x.last); err == nil && f.takes(t) { // else its history has been trimmed
 			tasks = append(tasks, summary(t, c.Partition))
 			read++
 		}
 	}
 	return &response{Tasks: tasks}, nil
 }
+
+// endedLookups bounds how many ended tasks are read for one that a filter takes.
+const endedLookups = 20
 
 type endedRef struct {
 	id   TaskID
@@ -288,6 +302,10 @@ func (e *Engine) sequence(ctx context.Context, partition int, id domain.TaskID) 
 func (e *Engine) annotate(id domain.TaskID, notes []domain.Annotation, round int) {
 	c := e.parts[e.partition(id)]
 	for _, n := range notes {
+		if len(n.Value) > domain.InlineLog || len(n.Kind) > maxText || len(n.Step) > maxText {
+			e.config.Logger.Warn("an annotation was not stored: it is too large", "task", id, "bytes", len(n.Value), "most", domain.InlineLog)
+			continue
+		}
 		cmd := domain.AnnotateTask{Kind: n.Kind, Step: n.Step, Round: round, Value: n.Value}
 		if err := c.Do(id, cmd, domain.ByHandler, func(a subscribers.Answer) {
 			if a.Err != nil {

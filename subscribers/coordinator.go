@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -328,7 +329,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		lease, err := c.acquire(ctx)
 		if err != nil {
-			return nil //nolint:nilerr // only the end of ctx ends acquire
+			return nil
 		}
 		err = c.own(ctx, lease)
 		c.setPhase(Away, err) // first, so that nothing comes after what is refused now
@@ -378,7 +379,7 @@ func (c *Coordinator) pause(ctx context.Context, d time.Duration) {
 
 func (c *Coordinator) refuseQueued(err error) {
 	c.mu.Lock()
-	queued, wanted := append(c.requests, c.reports...), c.wanted
+	queued, wanted := slices.Concat(c.requests, c.reports), c.wanted
 	c.requests, c.reports, c.acks, c.wanted = nil, nil, nil, nil
 	c.mu.Unlock()
 	c.queued.Store(0) // what Admits looks at is about the ownership that is over

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func (f *fate) patience() time.Duration {
 // takeAcks handles answers to appends, the verdict on a message without one, and the lack of both.
 func (o *ownership) takeAcks() error {
 	o.mu.Lock()
-	acks := append(o.held, o.acks...)
+	acks := slices.Concat(o.held, o.acks)
 	o.acks = nil
 	o.mu.Unlock()
 	o.held = nil

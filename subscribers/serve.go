@@ -72,7 +72,7 @@ func (c *Coordinator) own(ctx context.Context, lease *held) error {
 			c.pause(ctx, min(time.Duration(reloads)*100*time.Millisecond, 5*time.Second))
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // a regular stop; what made it step down has been dealt with
 		}
 	}
 }

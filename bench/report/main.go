@@ -127,7 +127,7 @@ func report(out, dir string, quick bool) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(root)
+	defer func() { _ = os.RemoveAll(root) }()
 	scale := func(n float64) float64 {
 		if quick {
 			return n / 10

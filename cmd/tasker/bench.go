@@ -44,7 +44,7 @@ func newBenchCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				defer os.RemoveAll(dir)
+				defer func() { _ = os.RemoveAll(dir) }()
 				o.Dir = filepath.Join(dir, "data")
 			}
 			slog.SetDefault(slog.New(slog.DiscardHandler)) // a benchmark that logs measures the log
@@ -76,7 +76,7 @@ func newBenchCommand(a *app) *cobra.Command {
 
 func printBench(a *app, r bench.Report) {
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(a.out, "%-18s %s\n", name, fmt.Sprintf(format, args...))
+		_, _ = fmt.Fprintf(a.out, "%-18s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	row("shape", "%s, %d in flight, %s, %d partitions", r.Shape, r.Inflight, r.Durability, r.Partitions)
 	row("machine", "%s, %d processors, NATS server %s", r.CPUModel, r.GOMAXPROCS, r.NATSServer)
