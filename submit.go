@@ -149,8 +149,38 @@ func (s *Submission) identify() error {
 	return nil
 }
 
+// Limits of what describes a task, in bytes. It stands in one message with the events of other tasks, and a message that
+// NATS refuses would hold its partition up for ever.
+const (
+	maxText   = 16 << 10  // of all descriptive fields together
+	maxBypass = 256 << 10 // of the names in bypass_steps
+)
+
+// check refuses what would not fit into a message.
+func (s *Submission) check() error {
+	size := len(s.Initiator) + len(s.SourceSystem) + len(s.Reason) + len(s.Correlation)
+	for _, tag := range s.Tags {
+		size += len(tag) + 8
+	}
+	if size > maxText {
+		return fmt.Errorf("initiator, source_system, reason, correlation and tags have %d bytes together; at most %d are possible: put the rest into the context",
+			size, maxText)
+	}
+	size = 0
+	for _, name := range s.BypassSteps {
+		size += len(name) + 3
+	}
+	if size > maxBypass {
+		return fmt.Errorf("bypass_steps has %d bytes; at most %d are possible", size, maxBypass)
+	}
+	return nil
+}
+
 // create checks a submission against its definition and makes the command of it.
 func (r *router) create(ctx context.Context, s *Submission) (*Definition, domain.CreateTask, error) {
+	if err := s.check(); err != nil {
+		return nil, domain.CreateTask{}, err
+	}
 	k, err := r.definitions.find(s.Namespace, s.Name, s.Version)
 	if err != nil {
 		if refreshed := r.definitions.refresh(ctx); refreshed != nil {

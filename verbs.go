@@ -29,6 +29,9 @@ func (r *router) command(ctx context.Context, v *verb) (domain.Command, domain.A
 	if v.By != "" {
 		by += domain.Actor(":" + v.By)
 	}
+	if len(v.Reason)+len(v.By) > maxText {
+		return nil, by, fmt.Errorf("reason and actor have %d bytes; at most %d are possible", len(v.Reason)+len(v.By), maxText)
+	}
 	var result domain.Payload
 	if v.Result != nil {
 		text, err := domain.CompactJSON(v.Result)
@@ -44,6 +47,9 @@ func (r *router) command(ctx context.Context, v *verb) (domain.Command, domain.A
 		var err error
 		if inputs, err = domain.CompactJSON(v.Inputs); err != nil {
 			return nil, by, fmt.Errorf("the inputs: %w", err)
+		}
+		if len(inputs) > domain.InlineLog {
+			return nil, by, fmt.Errorf("the inputs have %d bytes; at most %d are possible: hand over a reference", len(inputs), domain.InlineLog)
 		}
 	}
 	switch v.Name {

@@ -136,15 +136,23 @@ func (t *Task) runs(i, attempt int) bool {
 
 // trim holds an error to what is stored of it.
 func (e *StepError) trim() {
-	if end := MaxErrorMessage; len(e.Message) > end {
-		for end > 0 && !utf8.RuneStart(e.Message[end]) {
-			end-- // never through the middle of a character
-		}
-		e.Message = e.Message[:end] + " [cut]"
-	}
+	e.Message = cut(e.Message, MaxErrorMessage)
+	e.Code = cut(e.Code, MaxErrorWord)
+	e.Kind = ErrorKind(cut(string(e.Kind), MaxErrorWord))
 	if len(e.Frames) > MaxFrames {
 		e.Frames = e.Frames[:MaxFrames]
 	}
+}
+
+// cut ends a text after so many bytes, never through the middle of a character.
+func cut(text string, end int) string {
+	if len(text) <= end {
+		return text
+	}
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + " [cut]"
 }
 
 // waitFor: said once, and again only when reason or date change (SEMANTICS 5).

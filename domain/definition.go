@@ -16,7 +16,8 @@ const (
 	MaxSteps             = 20_000
 	MaxEdges             = 200_000
 	MaxNameLength        = 128
-	MaxListed            = 1_000 // waits of a backoff list
+	MaxNames             = 384 << 10 // bytes of all step names together: one event may have to list them
+	MaxListed            = 1_000     // waits of a backoff list
 )
 
 // SleepHandler is the handler name whose steps the engine itself completes when their time has come.

@@ -234,6 +234,7 @@ type StepError struct {
 const (
 	MaxFrames       = 10
 	MaxErrorMessage = 4 << 10 // bytes; the rest is cut
+	MaxErrorWord    = 256     // bytes of kind and code
 )
 
 // ErrorKind classifies a failure. Handlers may use kinds of their own.

@@ -33,6 +33,14 @@ func (d *Definition) Validate() error {
 	return p.err(d.Name)
 }
 
+func (d *Definition) namesLength() int {
+	n := 0
+	for i := range d.Steps {
+		n += len(d.Steps[i].Name) + len(`"",`)
+	}
+	return n
+}
+
 func (d *Definition) validate(p *problems) {
 	d.graph, d.body, d.hash = nil, nil, ""
 	d.setDefaults()
@@ -47,6 +55,9 @@ func (d *Definition) validate(p *problems) {
 			d.Steps[i].check(IndexPath("steps", i), p)
 		}
 		d.graph = d.checkGraph(p)
+		if n := d.namesLength(); n > MaxNames && len(p.list) == 0 {
+			p.addf("steps", "the names of the steps have %d bytes together; at most %d are allowed: use shorter ones", n, MaxNames)
+		}
 	}
 	if d.Output != "" && len(d.Steps) <= MaxSteps {
 		d.checkOutput(p)
