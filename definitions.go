@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/infra/jsonschema"
@@ -19,42 +21,91 @@ type definitions struct {
 	byName map[[2]string]map[string]*known // namespace, name -> version
 	accept func(*Definition) error         // of definitions that came from somewhere else; nil = all
 	saved  map[string]string               // key -> hash, as the KV has it
+
+	refreshing chan struct{} // holds a value while nobody refreshes
+	asked      atomic.Uint64 // refreshes asked for
+	served     uint64        // of those, how many a finished refresh has answered; guarded by refreshing
 }
 
 type known struct {
 	def    *Definition
 	schema *jsonschema.Schema
+	own    bool // registered in this process; else it follows the KV
 }
 
 func newDefinitions(kv domain.KV) *definitions {
-	return &definitions{kv: kv, byName: map[[2]string]map[string]*known{}, saved: map[string]string{}}
+	d := &definitions{
+		kv: kv, byName: map[[2]string]map[string]*known{}, saved: map[string]string{}, refreshing: make(chan struct{}, 1),
+	}
+	d.refreshing <- struct{}{}
+	return d
 }
 
 // add registers a definition in this process.
-func (d *definitions) add(def *Definition) error { return d.put(def, false) }
-
-func (d *definitions) put(def *Definition, replace bool) error {
-	if err := def.Validate(); err != nil {
+func (d *definitions) add(def *Definition) error {
+	k, err := compile(def)
+	if err != nil {
 		return err
 	}
+	k.own = true
+	return d.put(k, false)
+}
+
+// apply registers a definition that somebody sent: for all engines, or not at all.
+func (d *definitions) apply(ctx context.Context, def *Definition, replace bool) error {
+	k, err := compile(def)
+	if err != nil {
+		return err
+	}
+	if old := d.get(def); old != nil && old.def.Hash() != def.Hash() && !replace {
+		return fmt.Errorf("%s: %w", def.FullName(), ErrDefinitionExists)
+	}
+	if err := d.publish(ctx, def, replace); err != nil {
+		return err
+	}
+	return d.put(k, true)
+}
+
+func compile(def *Definition) (*known, error) {
+	if err := def.Validate(); err != nil {
+		return nil, err
+	}
 	if domain.TooLargeToAdopt(def) {
-		return fmt.Errorf("definition %s is too large to be stored, even compressed: use fewer steps or shorter configs", def.FullName())
+		return nil, fmt.Errorf("definition %s is too large to be stored, even compressed: use fewer steps or shorter configs", def.FullName())
 	}
 	schema, err := jsonschema.Compile(def.Schema)
 	if err != nil {
-		return fmt.Errorf("schema of %s: %w", def.FullName(), err)
+		return nil, fmt.Errorf("schema of %s: %w", def.FullName(), err)
 	}
+	return &known{def: def, schema: schema}, nil
+}
+
+func (d *definitions) put(k *known, replace bool) error {
+	def := k.def
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := [2]string{def.Namespace, def.Name}
 	if d.byName[key] == nil {
 		d.byName[key] = map[string]*known{}
 	}
-	if old := d.byName[key][def.Version]; old != nil && old.def.Hash() != def.Hash() && !replace {
-		return fmt.Errorf("%s: %w", def.FullName(), ErrDefinitionExists)
+	if old := d.byName[key][def.Version]; old != nil {
+		if old.def.Hash() == def.Hash() {
+			old.own = old.own || k.own
+			return nil
+		}
+		if !replace {
+			return fmt.Errorf("%s: %w", def.FullName(), ErrDefinitionExists)
+		}
 	}
-	d.byName[key][def.Version] = &known{def, schema}
+	d.byName[key][def.Version] = k
 	return nil
+}
+
+// get returns what is known under the definition's name and version, or nil.
+func (d *definitions) get(def *Definition) *known {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.byName[[2]string{def.Namespace, def.Name}][def.Version]
 }
 
 // find returns the definition; version "" stands for the highest release.
@@ -109,10 +160,44 @@ func definitionKey(def *Definition) string {
 	return def.Namespace + "." + def.Name + "." + def.Version
 }
 
-// refresh exchanges definitions with the KV: those of this process are published, those of others are learned.
+// own lists the definitions that were registered in this process.
+func (d *definitions) own() []*Definition {
+	return slices.DeleteFunc(d.list(), func(def *Definition) bool {
+		d.mu.RLock()
+		defer d.mu.RUnlock()
+		return !d.byName[[2]string{def.Namespace, def.Name}][def.Version].own
+	})
+}
+
+// refresh exchanges definitions with the KV: those of this process are published, those of others are learned. Callers
+// who come while one is under way share the next one: each has seen what was there when it was called.
 func (d *definitions) refresh(ctx context.Context) error {
-	for _, def := range d.list() {
-		if err := d.publish(ctx, def, false); err != nil {
+	mine := d.asked.Add(1)
+	select {
+	case <-d.refreshing:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { d.refreshing <- struct{}{} }()
+	if d.served >= mine {
+		return nil
+	}
+	serves := d.asked.Load()
+	err := d.exchange(ctx)
+	if err == nil {
+		d.served = serves
+	}
+	return err
+}
+
+// exchange learns also when another content stands under the name of a definition of this process; the error says so.
+func (d *definitions) exchange(ctx context.Context) error {
+	var conflicts []error
+	for _, def := range d.own() {
+		err := d.publish(ctx, def, false)
+		if errors.Is(err, ErrDefinitionExists) {
+			conflicts = append(conflicts, err)
+		} else if err != nil {
 			return err
 		}
 	}
@@ -130,7 +215,7 @@ func (d *definitions) refresh(ctx context.Context) error {
 		}
 		d.learn(body)
 	}
-	return nil
+	return errors.Join(conflicts...)
 }
 
 // learn takes over a definition of somebody else, unless this process has its own under that name and version.
@@ -139,40 +224,46 @@ func (d *definitions) learn(body []byte) {
 	if err != nil || d.accept != nil && d.accept(def) != nil {
 		return // of a newer version, or not for this process
 	}
-	d.mu.RLock()
-	own := d.byName[[2]string{def.Namespace, def.Name}][def.Version]
-	d.mu.RUnlock()
-	if own == nil {
-		_ = d.add(def)
+	if old := d.get(def); old != nil && (old.own || old.def.Hash() == def.Hash()) {
+		return
+	}
+	if k, err := compile(def); err == nil {
+		_ = d.put(k, true) // replaced on purpose: the KV refuses it otherwise
 	}
 }
 
-// publish lets submitters elsewhere find the definition.
+// publish lets submitters elsewhere find the definition. When somebody else writes at the same time, it looks again.
 func (d *definitions) publish(ctx context.Context, def *Definition, replace bool) error {
 	key := definitionKey(def)
 	d.mu.RLock()
 	done := d.saved[key] == def.Hash()
 	d.mu.RUnlock()
-	if done {
+	if done && !replace {
 		return nil
 	}
-	body, revision, err := d.kv.Get(ctx, key)
-	switch {
-	case errors.Is(err, domain.ErrNoKey):
-		revision = 0
-	case err != nil:
-		return fmt.Errorf("definition %s: %w", key, err)
-	case string(body) == string(def.Body()):
+	for {
+		body, revision, err := d.kv.Get(ctx, key)
+		switch {
+		case errors.Is(err, domain.ErrNoKey):
+			revision = 0
+		case err != nil:
+			return fmt.Errorf("definition %s: %w", key, err)
+		case string(body) == string(def.Body()):
+			d.note(key, def)
+			return nil
+		case !replace:
+			return fmt.Errorf("%s: %w", def.FullName(), ErrDefinitionExists)
+		}
+		_, err = d.kv.Put(ctx, key, def.Body(), revision)
+		if errors.Is(err, domain.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("definition %s: %w", key, err)
+		}
 		d.note(key, def)
 		return nil
-	case !replace:
-		return fmt.Errorf("%s: %w", def.FullName(), ErrDefinitionExists)
 	}
-	if _, err := d.kv.Put(ctx, key, def.Body(), revision); err != nil && !errors.Is(err, domain.ErrConflict) {
-		return fmt.Errorf("definition %s: %w", key, err)
-	}
-	d.note(key, def)
-	return nil
 }
 
 func (d *definitions) note(key string, def *Definition) {
