@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -72,7 +73,7 @@ func (e *Engine) answer(ctx context.Context, partition int, text []byte) []byte 
 	if err != nil {
 		err = fmt.Errorf("the request cannot be read: %w", err)
 	} else {
-		resp, err = e.answerRequest(ctx, partition, &r)
+		resp, err = e.answerSafely(ctx, partition, &r)
 	}
 	if resp == nil {
 		resp = &response{}
@@ -83,6 +84,17 @@ func (e *Engine) answer(ctx context.Context, partition int, text []byte) []byte 
 		out, _ = json.Marshal(response{Error: toWire(err)})
 	}
 	return out
+}
+
+// answerSafely holds a panic to the request that led to it.
+func (e *Engine) answerSafely(ctx context.Context, partition int, r *request) (resp *response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.config.Logger.Error("a request of another process made the engine panic", "operation", r.Op, "panic", p, "stack", string(debug.Stack()))
+			resp, err = nil, fmt.Errorf("%w: the request made the engine panic (%v); please report this", ErrOutcomeUnknown, p)
+		}
+	}()
+	return e.answerRequest(ctx, partition, r)
 }
 
 func (e *Engine) answerRequest(ctx context.Context, partition int, r *request) (*response, error) {
@@ -106,7 +118,8 @@ func (e *Engine) answerRequest(ctx context.Context, partition int, r *request) (
 	ctx, cancel := context.WithTimeout(ctx, waitSlice)
 	defer cancel()
 	resp, err := e.serveLocal(ctx, partition, r)
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		// The slice is over, or this process gives the partition up: the one who waits asks again, its next owner perhaps.
 		return &response{Result: &Result{ID: r.Task, Pending: true}}, nil
 	}
 	return resp, err
@@ -123,10 +136,7 @@ func (e *Engine) localApply(ctx context.Context, _ *subscribers.Coordinator, r *
 			return nil, err
 		}
 	}
-	if err := e.definitions.put(def, r.Replace); err != nil {
-		return nil, err
-	}
-	return &response{}, e.definitions.publish(ctx, def, r.Replace)
+	return &response{}, e.definitions.apply(ctx, def, r.Replace)
 }
 
 // AcceptDefinitions sets a check for definitions that reach this engine over NATS, from the Apply of another process; an

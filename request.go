@@ -74,27 +74,32 @@ type wireError struct {
 	Message string `json:"message"`
 }
 
-var errorCodes = map[string]error{
-	"not_running":          ErrNotRunning,
-	"not_owner":            subscribers.ErrNotOwner,
-	"overloaded":           ErrOverloaded,
-	"store_full":           ErrStoreFull,
-	"too_many_keys":        ErrTooManyKeys,
-	"unavailable":          ErrUnavailable,
-	"outcome_unknown":      ErrOutcomeUnknown,
-	"idempotency_mismatch": ErrIdempotencyMismatch,
-	"task_not_found":       ErrTaskNotFound,
-	"definition_exists":    ErrDefinitionExists,
-	"unknown_step":         ErrUnknownStep,
+// errorCodes are tried in this order. An unknown outcome wraps its cause, such as ErrUnavailable, which on its own says
+// that nothing was stored.
+var errorCodes = []struct {
+	code     string
+	sentinel error
+}{
+	{"outcome_unknown", ErrOutcomeUnknown},
+	{"not_running", ErrNotRunning},
+	{"not_owner", subscribers.ErrNotOwner},
+	{"overloaded", ErrOverloaded},
+	{"store_full", ErrStoreFull},
+	{"too_many_keys", ErrTooManyKeys},
+	{"unavailable", ErrUnavailable},
+	{"idempotency_mismatch", ErrIdempotencyMismatch},
+	{"task_not_found", ErrTaskNotFound},
+	{"definition_exists", ErrDefinitionExists},
+	{"unknown_step", ErrUnknownStep},
 }
 
 func toWire(err error) *wireError {
 	if err == nil {
 		return nil
 	}
-	for code, sentinel := range errorCodes {
-		if errors.Is(err, sentinel) {
-			return &wireError{Code: code, Message: err.Error()}
+	for _, known := range errorCodes {
+		if errors.Is(err, known.sentinel) {
+			return &wireError{Code: known.code, Message: err.Error()}
 		}
 	}
 	return &wireError{Message: err.Error()}
@@ -114,5 +119,11 @@ func (w *wireError) err() error {
 	if w == nil {
 		return nil
 	}
-	return &RemoteError{Message: w.Message, sentinel: errorCodes[w.Code]}
+	e := &RemoteError{Message: w.Message}
+	for _, known := range errorCodes {
+		if known.code == w.Code {
+			e.sentinel = known.sentinel
+		}
+	}
+	return e
 }
