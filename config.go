@@ -40,13 +40,14 @@ type Config struct {
 	// and retention by bytes begins at 80 %. Default: what the NATS account says, which for an embedded server is nothing.
 	StoreLimit int64
 
-	// Slots is how many steps run at once in this process. Default 1000.
+	// Slots is how many steps run at once in this process. A slot is taken from the decision to start a step until its handler has
+	// returned, so it is held for a commit or two besides: many more than processors are needed. Default 4096.
 	Slots int
 	// SlotsPerHandler limits single handlers further, by name.
 	SlotsPerHandler map[string]int
 	// MaxQueue is how many submissions and commands may wait per partition before ErrOverloaded. Default 4096.
 	MaxQueue int
-	// MaxReady is how many ready steps may wait for slots per partition before submissions are refused. Default 20,000.
+	// MaxReady is how many ready steps may wait for slots per partition before submissions are refused. Default 10,000.
 	MaxReady int
 	// Drain is how long Run waits for running steps when its context ends; the rest is recorded as interrupted.
 	// Default 30 s; negative = not at all.

@@ -16,7 +16,7 @@ import (
 const (
 	DefaultLeaseTTL      = 10 * time.Second
 	DefaultQueue         = 4096     // submissions and commands that may wait
-	DefaultMaxHeld       = 20_000   // ready steps that may wait for slots before submissions are refused
+	DefaultMaxHeld       = 10_000   // ready steps that may wait for slots before submissions are refused
 	DefaultMaxLive       = 1 << 20  // live tasks of a partition
 	DefaultSnapshotBytes = 64 << 20 // log bytes between two snapshots, at least
 	DefaultRetention     = 30 * 24 * time.Hour

@@ -26,7 +26,7 @@ import (
 )
 
 // DefaultSlots is how many executions run at once when Config.Slots is 0.
-const DefaultSlots = 1000
+const DefaultSlots = 4096
 
 // Config is what an Executor is made of. Report is required; the other functions are where steps need them.
 type Config struct {
