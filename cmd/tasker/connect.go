@@ -120,7 +120,7 @@ func (a *app) connectDirectory(ctx context.Context, data string, need access, st
 	if data != defaultData {
 		start += " --data " + data
 	}
-	if _, err := os.Stat(filepath.Join(data, "jetstream")); err != nil {
+	if !hasData(data) {
 		return nil, &failure{
 			code: exitEngine, err: fmt.Errorf("there is no data in %s, and no server was named", shownPath(data)),
 			hint: "start a server with `" + start + "`, or name one with --url or --context",
@@ -145,6 +145,12 @@ func (a *app) connectDirectory(ctx context.Context, data string, need access, st
 		return nil, errors.Join(err, h.stop())
 	}
 	return &connection{face: h.engine, close: h.stop}, nil
+}
+
+// hasData reports whether a server has ever run on the directory.
+func hasData(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "jetstream"))
+	return err == nil
 }
 
 // readDirectory reads the log without an engine: nothing is written to it.

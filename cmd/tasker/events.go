@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +38,7 @@ func newEventsCommand(a *app) *cobra.Command {
 			if err := checkOutput(f.output); err != nil {
 				return err
 			}
-			o, err := f.options(time.Now())
+			o, err := f.options(time.Now(), a.logger(a.stderrLines(), true))
 			if err != nil {
 				return err
 			}
@@ -65,8 +66,8 @@ func newEventsCommand(a *app) *cobra.Command {
 }
 
 // options translates the flags.
-func (f *eventFlags) options(now time.Time) (tasker.ReplayOptions, error) {
-	o := tasker.ReplayOptions{Follow: f.follow}
+func (f *eventFlags) options(now time.Time, logger *slog.Logger) (tasker.ReplayOptions, error) {
+	o := tasker.ReplayOptions{Follow: f.follow, Logger: logger}
 	if f.task != "" {
 		id, err := tasker.ParseTaskID(f.task)
 		if err != nil {

@@ -184,7 +184,7 @@ func (f frame) task(v *taskView, now time.Time, width, height int) []string {
 	for _, r := range rows {
 		nameWidth = max(nameWidth, len([]rune(r.prefix+v.steps[r.step].name)))
 	}
-	nameWidth = min(nameWidth, max(width-40, 12))
+	nameWidth = min(nameWidth, max(width-33, 12))
 	out = append(out, f.style.faint(cut("  "+pad("", 2)+pad("step", nameWidth)+"  "+pad("state", stateWidth)+"  attempt      time", width)))
 	for _, r := range rows {
 		out = append(out, f.step(v, r, now, nameWidth, stateWidth, width))
@@ -215,6 +215,9 @@ func (f frame) foot(v *taskView, now time.Time, more string, width int) string {
 		if !v.until.IsZero() && !f.final {
 			state = "goes on in " + tick(v.until.Sub(now))
 		}
+	}
+	if f.final && !v.over() {
+		state = "unfinished"
 	}
 	line := state + ", " + text
 	if took != "" {
@@ -257,10 +260,14 @@ func (f frame) step(v *taskView, r row, now time.Time, nameWidth, stateWidth, wi
 	}
 	columns := "  " + pad(state, stateWidth) + "  " + pad(attempt, 7) + "  " + right(took, 8)
 	prefix := []rune(r.prefix)
-	name := cut(s.name, max(nameWidth-len(prefix), 4))
-	line := "  " + f.style.faint(r.prefix) + paint(mark) + " " + name
+	if len(prefix)+len([]rune(s.name)) > nameWidth { // a deep tree on a narrow screen
+		prefix = prefix[:min(len(prefix), max(nameWidth-8, 0)/3*3)]
+	}
+	name := cut(s.name, nameWidth-len(prefix))
+	line := "  " + f.style.faint(string(prefix)) + paint(mark) + " " + name
 	used := 4 + len(prefix) + len([]rune(name))
 	fill := max(nameWidth+4-used, 0)
+	columns = cut(columns, width-used-fill)
 	used += fill + len([]rune(columns))
 	line += strings.Repeat(" ", fill)
 	if s.state == domain.Pending && note == "" || s.state == domain.Pending && len(r.after) > 0 {
@@ -330,6 +337,9 @@ func (f frame) interesting(v *taskView, room int) []row {
 	var counts [4]int
 	for _, r := range v.tree {
 		counts[rank(&v.steps[r.step])]++
+	}
+	if f.final {
+		counts[3] = 0 // what went well is not what one looks for afterwards
 	}
 	var left [4]int
 	for i := range counts {

@@ -116,6 +116,9 @@ func (r *runner) printResult() error {
 	return taskFailed(t, r.historyHint(t.ID.String()))
 }
 
+// maxBlamed is how many failed steps are named.
+const maxBlamed = 10
+
 // taskFailed says which steps made the task fail, and why.
 func taskFailed(t *tasker.Task, hint string) error {
 	text := fmt.Sprintf("task %s %s", t.ID, word(t.State))
@@ -138,6 +141,9 @@ func taskFailed(t *tasker.Task, hint string) error {
 			}
 		}
 		lines = append(lines, line)
+	}
+	if n := len(lines) - maxBlamed; n > 0 {
+		lines = append(lines[:maxBlamed], fmt.Sprintf("and %d more", n))
 	}
 	switch {
 	case len(lines) == 1:

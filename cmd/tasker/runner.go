@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"time"
 
 	"github.com/tasker-go/tasker"
 	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/infra/natsserver"
 	"github.com/tasker-go/tasker/subscribers/attached"
 )
 
@@ -20,6 +23,7 @@ type runner struct {
 	def   *tasker.Definition
 	input json.RawMessage
 
+	log      *slog.Logger
 	host     *host
 	progress progress
 	own      *taskView // nil with --continue
@@ -29,14 +33,25 @@ type runner struct {
 }
 
 func (r *runner) run(ctx context.Context) error {
+	if r.def == nil && !hasData(r.flags.data) {
+		return &failure{code: exitEngine, err: fmt.Errorf("there is no data in %s", shownPath(r.flags.data))}
+	}
 	r.progress = newProgress(r.err)
-	r.signals.beforeExit(r.progress.close)
+	r.signals.beforeExit(func() {
+		r.progress.close()
+		r.progress.say("stopped at once; to go on: " + r.continueCommand())
+	})
 	defer r.progress.close()
 	var err error
+	r.log = r.logger(r.progress.say, false)
 	r.host, err = newHost(ctx, hostOptions{
-		data: r.flags.data, durability: r.flags.durability, drain: runDrain,
-		logger: r.logger(r.progress.say, false),
+		data: r.flags.data, durability: r.flags.durability, drain: runDrain, logger: r.log,
 	})
+	if errors.Is(err, natsserver.ErrLocked) && r.def != nil {
+		if _, noServer := os.Stat(servingPath(r.flags.data)); noServer == nil {
+			return &failure{code: exitEngine, err: err, hint: "a server runs there; to hand the task to it: tasker submit " + r.def.Name + r.dataFlag()}
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -50,7 +65,7 @@ func (r *runner) on(ctx context.Context) error {
 		return err
 	}
 	// A client of its own still reads when the engine has stopped, so that the last events are shown, too.
-	client, err := r.host.client(ctx, r.logger(r.progress.say, false))
+	client, err := r.host.client(ctx, r.log)
 	if err != nil {
 		return err
 	}
@@ -203,7 +218,7 @@ func (r *runner) read(ctx context.Context, client *tasker.Client, goOn bool) err
 	if r.fetch(ctx); r.over() {
 		return nil
 	}
-	from := tasker.ReplayOptions{From: attached.FromPosition(r.cursor.String()), Follow: goOn}
+	from := tasker.ReplayOptions{From: attached.FromPosition(r.cursor.String()), Follow: goOn, Logger: r.log}
 	if r.own != nil && len(r.found) == 0 {
 		from.Task = r.own.id // only its partition is read: another one may be closed
 	}

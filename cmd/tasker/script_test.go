@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -23,7 +24,25 @@ import (
 var update = flag.Bool("update", false, "write what the commands print into the golden files of the scripts")
 
 // The test binary is `tasker` itself for the scripts.
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"tasker": main}) }
+func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"tasker": main, "natsd": natsd}) }
+
+// natsd is a NATS server that is not tasker's: it writes its URL to nats.url and runs until a signal.
+func natsd() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt)
+	server, err := natsserver.Start(context.Background(), natsserver.Options{Dir: "js", Listen: "127.0.0.1:0", Token: "secret"})
+	if err == nil {
+		url := strings.Replace(server.URL(), "//", "//secret@", 1)
+		err = os.WriteFile("nats.url", []byte(url), 0o600)
+	}
+	if err == nil {
+		<-signals
+		err = server.Shutdown(context.Background())
+	}
+	if err != nil {
+		panic(err)
+	}
+}
 
 func TestScripts(t *testing.T) {
 	examples, err := filepath.Abs("../../examples")
