@@ -48,7 +48,7 @@ type Report struct {
 	P99              float64  `json:"p99_us"`
 	CPUPerTask       float64  `json:"cpu_us_per_task"`
 	LogBytesPerTask  float64  `json:"log_bytes_per_task"`            // as published, before compression
-	DiskBytesPerTask float64  `json:"disk_bytes_per_task,omitempty"` // as the streams count them on disk
+	DiskBytesPerTask float64  `json:"disk_bytes_per_task,omitempty"` // files of the data directory, after a regular stop
 	CommitsPerS      float64  `json:"commits_per_s"`
 	EventsPerCommit  float64  `json:"events_per_commit"`
 	AckP50           float64  `json:"ack_us_mean"` // append to acknowledgement
@@ -92,13 +92,18 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if err != nil {
 		return r, err
 	}
-	defer func() { _ = srv.Shutdown(context.WithoutCancel(ctx)) }()
+	stopServer := sync.OnceFunc(func() { _ = srv.Shutdown(context.WithoutCancel(ctx)) })
+	defer stopServer()
 	if o.Baselines {
 		if r.AppendP50, err = appendP50(ctx, srv); err != nil {
 			return r, err
 		}
 	}
-	err = withEngine(ctx, srv, o, shape, func(e *tasker.Engine) error { return measure(ctx, e, o, shape, &r) })
+	disk, all := diskBytes(o.Dir), int64(0)
+	err = withEngine(ctx, srv, o, shape, func(e *tasker.Engine) error { return measure(ctx, e, o, shape, &r, &all) })
+	stopServer()
+	// Blocks of the log are compressed when they are full: only the whole run says what a task takes.
+	r.DiskBytesPerTask = float64(diskBytes(o.Dir)-disk) / float64(max(all, 1))
 	return r, err
 }
 
@@ -130,7 +135,7 @@ func withEngine(ctx context.Context, srv *natsserver.Server, o Options, shape sh
 	return errors.Join(err, ended)
 }
 
-func measure(ctx context.Context, e *tasker.Engine, o Options, shape shape, r *Report) error {
+func measure(ctx context.Context, e *tasker.Engine, o Options, shape shape, r *Report, all *int64) error {
 	r.Partitions = e.Info().Partitions
 	if o.WarmUp == 0 && o.Duration > 0 {
 		o.WarmUp = 500 * time.Millisecond
@@ -138,11 +143,13 @@ func measure(ctx context.Context, e *tasker.Engine, o Options, shape shape, r *R
 	if o.WarmUp > 0 {
 		warm := o
 		warm.Duration, warm.Tasks = o.WarmUp, 0
-		if _, err := load(ctx, e, warm, shape); err != nil {
+		l, err := load(ctx, e, warm, shape)
+		if err != nil {
 			return err
 		}
+		*all += l.done.Load()
 	}
-	before, cpu, flushes, disk := e.Stats(), cpuTime(), diskFlushes(o.Dir), diskBytes(o.Dir)
+	before, cpu, flushes := e.Stats(), cpuTime(), diskFlushes(o.Dir)
 	began := time.Now()
 	l, err := load(ctx, e, o, shape)
 	if err != nil {
@@ -150,6 +157,7 @@ func measure(ctx context.Context, e *tasker.Engine, o Options, shape shape, r *R
 	}
 	took, after := time.Since(began).Seconds(), e.Stats()
 	n := float64(l.done.Load())
+	*all += l.done.Load()
 	r.Tasks, r.Seconds, r.Failed, r.Refused = l.done.Load(), took, l.failed.Load(), l.refused.Load()
 	r.TasksPerS, r.StepsPerS = n/took, n*float64(shape.steps)/took
 	r.CPUPerTask = float64((cpuTime() - cpu).Microseconds()) / n
@@ -167,7 +175,6 @@ func measure(ctx context.Context, e *tasker.Engine, o Options, shape shape, r *R
 		acks += p.AckWait - b.AckWait
 	}
 	r.LogBytesPerTask = float64(bytes) / n
-	r.DiskBytesPerTask = float64(diskBytes(o.Dir)-disk) / n
 	r.CommitsPerS = float64(commits) / took
 	r.EventsPerCommit = float64(events) / float64(max(commits, 1))
 	r.AckP50 = micros(acks) / float64(max(commits, 1))
