@@ -2,6 +2,7 @@ package tasker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -220,7 +221,7 @@ func (d *definitions) exchange(ctx context.Context) error {
 
 // learn takes over a definition of somebody else, unless this process has its own under that name and version.
 func (d *definitions) learn(body []byte) {
-	def, err := domain.ParseDefinition(body)
+	def, err := parseEntry(body)
 	if err != nil || d.accept != nil && d.accept(def) != nil {
 		return // of a newer version, or not for this process
 	}
@@ -248,13 +249,13 @@ func (d *definitions) publish(ctx context.Context, def *Definition, replace bool
 			revision = 0
 		case err != nil:
 			return fmt.Errorf("definition %s: %w", key, err)
-		case string(body) == string(def.Body()):
+		case isEntryOf(body, def):
 			d.note(key, def)
 			return nil
 		case !replace:
 			return fmt.Errorf("%s: %w", def.FullName(), ErrDefinitionExists)
 		}
-		_, err = d.kv.Put(ctx, key, def.Body(), revision)
+		_, err = d.kv.Put(ctx, key, entryOf(def), revision)
 		if errors.Is(err, domain.ErrConflict) {
 			continue
 		}
@@ -270,4 +271,33 @@ func (d *definitions) note(key string, def *Definition) {
 	d.mu.Lock()
 	d.saved[key] = def.Hash()
 	d.mu.Unlock()
+}
+
+// entryOf is what the KV holds: the body, or when that is large, which a message may not be, a JSON object with it packed.
+func entryOf(def *Definition) []byte {
+	adopted := domain.AdoptDefinition(def)
+	if adopted.Packed == nil {
+		return adopted.Body
+	}
+	text, err := json.Marshal(adopted)
+	if err != nil {
+		panic(err) // a hash and bytes
+	}
+	return text
+}
+
+func parseEntry(text []byte) (*Definition, error) {
+	var packed domain.DefinitionAdopted
+	if err := json.Unmarshal(text, &packed); err == nil && packed.Packed != nil {
+		return packed.Definition()
+	}
+	return domain.ParseDefinition(text)
+}
+
+func isEntryOf(text []byte, def *Definition) bool {
+	if string(text) == string(def.Body()) {
+		return true
+	}
+	other, err := parseEntry(text)
+	return err == nil && other.Hash() == def.Hash()
 }
