@@ -54,7 +54,9 @@ func (s *stranger) publish(partition int, commit, text string) uint64 {
 	return ack.Sequence
 }
 
-func phaseOf(e *engine, partition int) subscribers.Phase { return e.Stats().Partitions[partition].Phase }
+func phaseOf(e *engine, partition int) subscribers.Phase {
+	return e.Stats().Partitions[partition].Phase
+}
 
 // runsIn runs a task in a partition to its end.
 func runsIn(t testing.TB, e *engine, partition int, name string) {
