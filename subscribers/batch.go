@@ -286,6 +286,21 @@ func (m *Machine) after(sequence uint64, f func(error)) *batch {
 	return b
 }
 
+// marks are how many answers wait for the messages under way and open; unanswer forgets those that came after.
+func (m *Machine) marks() [2]int {
+	if m.inflight == nil {
+		return [2]int{0, len(m.open.answers)}
+	}
+	return [2]int{len(m.inflight.answers), len(m.open.answers)}
+}
+
+func (m *Machine) unanswer(marks [2]int) {
+	if m.inflight != nil {
+		m.inflight.answers = m.inflight.answers[:marks[0]]
+	}
+	m.open.answers = m.open.answers[:marks[1]]
+}
+
 // Answered releases the answers of the message under way, and nothing else: it is stored, but another writer owns the
 // partition already (DESIGN 5, step 5).
 func (m *Machine) Answered() {

@@ -183,10 +183,10 @@ func (m *Machine) Do(id domain.TaskID, cmd domain.Command, by domain.Actor, now 
 		m.settle(e, now)
 	}
 	a.Position = m.position(e)
-	m.answer(a, reply)
 	if !a.Changed {
 		m.retire(e) // a failed task that was only looked at
 	}
+	m.answer(a, reply)
 }
 
 // doEnded answers a verb for a task that is not in memory. A note may still be added; everything else would be

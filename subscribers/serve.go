@@ -155,7 +155,8 @@ func (o *ownership) stuck() bool {
 // takes reports whether inputs may be taken: their answers could not leave without a fresh lease.
 func (o *ownership) takes() bool { return !o.m.Full() && o.mayAct() }
 
-// turn takes what waits: reports first, because they free slots and are never refused.
+// turn takes what waits: steps that wait for a slot first, because they have waited longest; then reports, which make room
+// and are never refused; then timers and requests, some of which have their turn however many reports there are.
 func (o *ownership) turn() error {
 	if !o.takes() {
 		return nil
@@ -166,51 +167,49 @@ func (o *ownership) turn() error {
 	o.queued.Store(0)
 	o.mu.Unlock()
 	began := time.Now()
-	late := func(i int) bool { return i&31 == 31 && time.Since(began) > turnTime || o.m.Full() }
-	for i, in := range reports {
-		if late(i) {
-			o.giveBack(reports[i:], requests)
-			return nil
+	take := func(list []input) ([]input, error) {
+		for i, in := range list {
+			if i&31 == 31 && time.Since(began) > turnTime || o.m.Full() {
+				return list[i:], nil
+			}
+			if err := o.protect(in); err != nil {
+				return list[i+1:], err
+			}
 		}
-		if err := o.protect(in); err != nil {
-			o.giveBack(reports[i+1:], requests)
-			return err
-		}
+		return nil, nil
 	}
-	if err := o.due(); err != nil {
-		o.giveBack(nil, requests)
-		return err
+	err := o.resume()
+	if err == nil {
+		reports, err = take(reports)
 	}
-	for i, in := range requests {
-		if late(i) {
-			o.giveBack(nil, requests[i:])
-			return nil
-		}
-		if err := o.protect(in); err != nil {
-			o.giveBack(nil, requests[i+1:])
-			return err
-		}
+	if err == nil {
+		err = o.due()
 	}
-	return nil
-}
-
-// due lets timers and holders go on.
-func (o *ownership) due() error {
-	if w := o.m.NextWake(); w != 0 && w <= o.now() {
-		err := o.protect(input{what: "a timer", do: func(m *Machine, now domain.Instant) { m.Tick(now) }, refuse: func(error) {}})
-		if err != nil {
-			return err
-		}
-	}
-	if o.holds.Swap(false) {
-		err := o.protect(input{what: "a free slot", do: func(m *Machine, now domain.Instant) { m.Resume(now) }, refuse: func(error) {}})
-		if err != nil {
-			return err
-		}
+	if err == nil {
+		requests, err = take(requests)
 	}
 	o.Coordinator.held.Store(int64(o.m.Held()))
 	o.live.Store(int64(o.m.state.LiveCount()))
-	return nil
+	if len(reports) > 0 || len(requests) > 0 {
+		o.giveBack(reports, requests)
+	}
+	return err
+}
+
+// resume lets the holders go on: when slots have come free, and before new steps could take them.
+func (o *ownership) resume() error {
+	if free := o.holds.Swap(false); !free && o.m.Held() == 0 {
+		return nil
+	}
+	return o.protect(input{what: "a free slot", do: func(m *Machine, now domain.Instant) { m.Resume(now) }, refuse: func(error) {}})
+}
+
+// due lets timers go on.
+func (o *ownership) due() error {
+	if w := o.m.NextWake(); w == 0 || w > o.now() {
+		return nil
+	}
+	return o.protect(input{what: "a timer", do: func(m *Machine, now domain.Instant) { m.Tick(now) }, refuse: func(error) {}})
 }
 
 // giveBack puts what the turn did not come to before what has arrived since.
@@ -223,10 +222,13 @@ func (o *ownership) giveBack(reports, requests []input) {
 	o.poke()
 }
 
-// protect runs one input. A panic drops the partition's memory and refuses the input as poison.
+// protect runs one input. A panic drops the partition's memory and refuses the input as poison: that is its one answer,
+// whatever it had prepared.
 func (o *ownership) protect(in input) (err error) {
+	marks := o.m.marks()
 	defer func() {
 		if p := recover(); p != nil {
+			o.m.unanswer(marks)
 			poison := &PoisonError{Input: in.what, Panic: p}
 			o.Logger.Error(poison.Error(), "partition", o.Partition, "stack", string(debug.Stack()))
 			in.refuse(poison)

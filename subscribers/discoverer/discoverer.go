@@ -1,7 +1,11 @@
 // Package discoverer finds the steps that can be started and starts them while there are slots (SEMANTICS 2).
 package discoverer
 
-import "github.com/tasker-go/tasker/domain"
+import (
+	"container/heap"
+
+	"github.com/tasker-go/tasker/domain"
+)
 
 // Slots is where free slots are taken from: the executor's.
 type Slots interface {
@@ -24,6 +28,7 @@ type queue struct {
 	handler string
 	steps   []waiting
 	head    int
+	swept   int // length from which on it is swept
 }
 
 type waiting struct {
@@ -93,37 +98,85 @@ func (d *Discoverer) Held() int { return d.held }
 
 // Resume starts steps that wait, the one that has waited longest first, while there are slots.
 func (d *Discoverer) Resume(_ domain.Instant, find func(domain.TaskID) *domain.Task, do func(*domain.Task, domain.Command)) {
-	dry := map[*queue]bool{}
-	for {
-		q := d.oldest(dry)
-		if q == nil {
-			return
+	d.sweep(find)
+	open := make(byAge, 0, len(d.queues)) // those that may still find a slot
+	for _, q := range d.queues {
+		if q.head < len(q.steps) {
+			open = append(open, q)
 		}
+	}
+	for heap.Init(&open); len(open) > 0; {
+		q := open[0]
 		w := q.steps[q.head]
 		t := find(w.task)
-		if t == nil || !t.Ready(int(w.step)) {
+		switch {
+		case t == nil || !t.Ready(int(w.step)):
 			d.drop(q) // cancelled, paused, or started by another entry meanwhile
+		case d.slots.Take(t.Definition, int(w.step)):
+			d.drop(q)
+			do(t, domain.StartStep{Step: int(w.step)})
+		default:
+			heap.Pop(&open)
 			continue
 		}
-		if !d.slots.Take(t.Definition, int(w.step)) {
-			dry[q] = true
-			continue
+		if q.head == len(q.steps) {
+			heap.Pop(&open)
+		} else {
+			heap.Fix(&open, 0)
 		}
-		d.drop(q)
-		do(t, domain.StartStep{Step: int(w.step)})
+	}
+	for name, q := range d.queues {
+		if q.head == len(q.steps) {
+			delete(d.queues, name)
+		}
 	}
 }
 
-// oldest is the queue whose head became ready first, of those that may still find a slot.
-func (d *Discoverer) oldest(dry map[*queue]bool) *queue {
-	var best *queue
+// sweep drops what is not ready any more from queues that have doubled since the last time: a queue that finds no slot, or
+// no handler, would keep it for ever.
+func (d *Discoverer) sweep(find func(domain.TaskID) *domain.Task) {
 	for _, q := range d.queues {
-		if q.head < len(q.steps) && !dry[q] && (best == nil || q.steps[q.head].order < best.steps[best.head].order) {
-			best = q
+		if len(q.steps)-q.head <= max(q.swept, 64) {
+			continue
 		}
+		seen := make(map[place]bool, len(q.steps)-q.head)
+		kept := q.steps[:0]
+		for _, w := range q.steps[q.head:] {
+			t := find(w.task)
+			if t == nil || !t.Ready(int(w.step)) || seen[place{w.task, w.step}] {
+				d.held--
+				continue
+			}
+			seen[place{w.task, w.step}] = true
+			kept = append(kept, w)
+		}
+		q.steps, q.head, q.swept = kept, 0, 2*len(kept)
 	}
-	return best
 }
+
+type place struct {
+	task domain.TaskID
+	step int32
+}
+
+// byAge is a heap of queues by the age of their heads.
+type byAge []*queue
+
+func (b byAge) Len() int           { return len(b) }
+func (b byAge) Less(i, j int) bool { return b[i].age() < b[j].age() }
+func (b byAge) Swap(i, j int)      { b[i], b[j] = b[j], b[i] }
+
+// Push and Pop belong to container/heap.
+func (b *byAge) Push(x any) { *b = append(*b, x.(*queue)) }
+
+// Pop removes the last one.
+func (b *byAge) Pop() any {
+	last := (*b)[len(*b)-1]
+	*b = (*b)[:len(*b)-1]
+	return last
+}
+
+func (q *queue) age() uint64 { return q.steps[q.head].order }
 
 func (d *Discoverer) drop(q *queue) {
 	q.head++
