@@ -239,3 +239,58 @@ func only(t *testing.T, answers <-chan answer) answer {
 var errTest = errors.New("test")
 
 func newStore() *memlog.Store { return memlog.New(memlog.Options{Delay: time.Millisecond}) }
+
+// awayLeases counts who asks, and cannot be reached when told so.
+type awayLeases struct {
+	domain.Leases
+	mu   sync.Mutex
+	away bool
+	n    int
+}
+
+func (l *awayLeases) set(away bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.away = away
+}
+
+func (l *awayLeases) asks() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.n
+}
+
+func (l *awayLeases) gone() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.n++
+	return l.away
+}
+
+func (l *awayLeases) Acquire(ctx context.Context, name, holder string, ttl time.Duration) (domain.Lease, error) {
+	if l.gone() {
+		return nil, errTest
+	}
+	lease, err := l.Leases.Acquire(ctx, name, holder, ttl)
+	return &awayLease{lease, l}, err
+}
+
+type awayLease struct {
+	domain.Lease
+	leases *awayLeases
+}
+
+func (l *awayLease) Renew(ctx context.Context) error {
+	if l.leases.gone() {
+		return errTest
+	}
+	return l.Lease.Renew(ctx)
+}
+
+// leaseStore is a store with leases of its own kind.
+type leaseStore struct {
+	*memlog.Store
+	leases domain.Leases
+}
+
+func (s *leaseStore) Leases() domain.Leases { return s.leases }
