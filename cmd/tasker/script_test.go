@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -114,6 +115,7 @@ func mask(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: mask FILE OUT")
 	}
 	text := strings.ReplaceAll(ts.ReadFile(args[0]), ts.Getenv("WORK"), "$WORK")
+	text = strings.ReplaceAll(text, fmt.Sprintf("by user %d:", os.Getuid()), "by user <uid>:")
 	for _, m := range masks {
 		text = m.find.ReplaceAllString(text, m.put)
 	}
