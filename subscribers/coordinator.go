@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/projections"
 )
 
 // Defaults and limits of a coordinator.
@@ -349,8 +350,9 @@ func (c *Coordinator) rest(ctx context.Context, err error) {
 	var unreadable *UnreadableError
 	var missing *domain.StreamMissingError
 	var gap *GapError
+	var snapshot *projections.SnapshotVersionError
 	switch {
-	case errors.As(err, &unreadable), errors.As(err, &missing), errors.As(err, &gap):
+	case errors.As(err, &unreadable), errors.As(err, &missing), errors.As(err, &gap), errors.As(err, &snapshot):
 		c.setPhase(Closed, err)
 		c.Logger.Error("partition is closed", "partition", c.Partition, "error", err)
 		pause = 30 * time.Second

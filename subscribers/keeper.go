@@ -285,6 +285,11 @@ func (c *Coordinator) Prune(ctx context.Context, age time.Duration, dry bool) (u
 			before = min(before, cursor)
 		}
 	}
+	if dry {
+		if lowest := c.lowestReference(ctx); lowest != 0 {
+			before = min(before, lowest)
+		}
+	}
 	if before <= bounds.First || dry {
 		return max(before, bounds.First) - bounds.First, max(before, bounds.First), nil
 	}
@@ -315,4 +320,28 @@ func (c *Coordinator) Prune(ctx context.Context, age time.Duration, dry bool) (u
 		return 0, 0, fmt.Errorf("partition %02d: nothing was pruned, because its snapshot at %d cannot be used: %w", c.Partition, older.Sequence, err)
 	}
 	return before - bounds.First, before, c.log.Trim(ctx, before)
+}
+
+// lowestReference is the lowest sequence at which a task that is not over keeps a payload; 0 when none does, or when it
+// cannot be told now.
+func (c *Coordinator) lowestReference(ctx context.Context) uint64 {
+	answer := make(chan uint64, 1)
+	err := c.Inspect(func(m *Machine) {
+		frozen, err := m.state.Freeze(m.stored, m.state.CommitID, m.state.At)
+		if err != nil {
+			answer <- 0
+			return
+		}
+		defer m.state.Thaw(frozen)
+		answer <- frozen.LowestReference()
+	}, func(error) { answer <- 0 })
+	if err != nil {
+		return 0
+	}
+	select {
+	case lowest := <-answer:
+		return lowest
+	case <-ctx.Done():
+		return 0
+	}
 }
