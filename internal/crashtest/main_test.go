@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tasker-go/tasker"
 	"github.com/tasker-go/tasker/domain"
@@ -282,3 +283,5 @@ func viewText(v *tasker.Task) string {
 	}
 	return string(text)
 }
+
+func purgeSubject(subject string) jetstream.StreamPurgeOpt { return jetstream.WithPurgeSubject(subject) }
