@@ -12,21 +12,11 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/tasker-go/tasker/infra/natslog"
 	"github.com/tasker-go/tasker/infra/natsserver"
 )
-
-// cpuTime is what this process has used of all processors.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // rssMB is the resident memory of this process; 0 where the system does not say.
 func rssMB() float64 {
@@ -89,35 +79,6 @@ func diskBytes(dir string) int64 {
 		return nil
 	})
 	return sum
-}
-
-// diskFlushes is how often the disk that holds the directory has flushed its cache; -1 where the system does not say.
-// It counts the flushes of every process.
-func diskFlushes(dir string) int64 {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return -1
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return -1
-	}
-	major, minor := st.Dev>>8&0xfff, st.Dev&0xff|st.Dev>>12&0xfff00
-	text, err := os.ReadFile("/proc/diskstats")
-	if err != nil {
-		return -1
-	}
-	for _, line := range strings.Split(string(text), "\n") {
-		f := strings.Fields(line)
-		if len(f) >= 19 && f[0] == fmt.Sprint(major) && f[1] == fmt.Sprint(minor) {
-			n, err := strconv.ParseInt(f[18], 10, 64)
-			if err != nil {
-				return -1
-			}
-			return n
-		}
-	}
-	return -1
 }
 
 // fsyncP50 is the median of writing 1 KiB to the end of a file and forcing it to the disk.

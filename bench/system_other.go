@@ -1,0 +1,11 @@
+//go:build !unix
+
+package bench
+
+import "time"
+
+// cpuTime is not known here.
+func cpuTime() time.Duration { return 0 }
+
+// diskFlushes is not known here.
+func diskFlushes(string) int64 { return -1 }
