@@ -97,7 +97,7 @@ func (l *ledger) task(r domain.Record, a *account) {
 	case domain.TaskCompletedType:
 		move(domain.Complete, domain.InProgress)
 		for name, s := range a.steps {
-			if s.state != domain.Complete {
+			if s.state == domain.Pending || s.state == domain.InProgress {
 				l.fail(r, "step %s is %s", name, s.state)
 			}
 		}
@@ -105,6 +105,8 @@ func (l *ledger) task(r domain.Record, a *account) {
 		move(domain.Error, domain.Pending, domain.InProgress)
 	case domain.TaskCancelledType:
 		move(domain.Cancelled, domain.Pending, domain.InProgress, domain.Error)
+	case domain.TaskResolvedManuallyType:
+		move(domain.ResolvedManually, domain.Error)
 	case domain.TaskRetryRequestedType:
 		move(domain.Pending, domain.Error)
 	case domain.TaskAnnotatedType, domain.TaskPausedType, domain.TaskResumedType:
@@ -144,10 +146,20 @@ func (l *ledger) step(r domain.Record, a *account, e domain.StepEvent) {
 		}
 		s.state = domain.Pending
 	case domain.StepCancelled:
-		if s.state == domain.Complete {
+		if s.state.Ended() {
 			l.fail(r, "the step is %s", s.state)
 		}
 		s.state = domain.Cancelled
+	case domain.StepSkipped:
+		if s.state != domain.Pending {
+			l.fail(r, "the step is %s", s.state)
+		}
+		s.state = domain.Complete
+	case domain.StepResolvedManually:
+		if s.state != domain.Pending && s.state != domain.Error {
+			l.fail(r, "the step is %s", s.state)
+		}
+		s.state = domain.ResolvedManually
 	default:
 		l.fail(r, "not expected here")
 	}
