@@ -3,7 +3,6 @@ package bench
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"

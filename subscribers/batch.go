@@ -387,6 +387,7 @@ func (m *Machine) Moved() {
 		}
 		for i := range b.ended {
 			move(&b.ended[i].outcome.Position.Sequence)
+			move(&b.ended[i].outcome.Result.Pos.Sequence)
 		}
 		for _, rest := range b.rests {
 			move(rest)

@@ -66,21 +66,21 @@ func (m *Machine) AwaitUntil(gone <-chan struct{}, id domain.TaskID, reply func(
 		o := outcomeOf(e.Task, m.state.Number)
 		m.retire(e)
 		if b := m.after(o.Position.Sequence, func(err error) { reply(o, err) }); b != nil {
-			b.rests = append(b.rests, &o.Position.Sequence)
+			b.rests = append(b.rests, &o.Position.Sequence, &o.Result.Pos.Sequence)
 		}
 		return
 	}
 	if t := m.recent.get(id); t != nil {
 		o := outcomeOf(t, m.state.Number)
 		if b := m.after(o.Position.Sequence, func(err error) { reply(o, err) }); b != nil {
-			b.rests = append(b.rests, &o.Position.Sequence)
+			b.rests = append(b.rests, &o.Position.Sequence, &o.Result.Pos.Sequence)
 		}
 		return
 	}
 	if ended, ok := m.state.Ended.Get(id); ok {
 		o := Outcome{Task: id, Position: domain.Position{Partition: m.state.Number, Sequence: ended.Last}}
 		if b := m.after(ended.Last, func(err error) { reply(o, err) }); b != nil {
-			b.rests = append(b.rests, &o.Position.Sequence)
+			b.rests = append(b.rests, &o.Position.Sequence, &o.Result.Pos.Sequence)
 		}
 		return
 	}
