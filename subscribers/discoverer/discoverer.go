@@ -14,6 +14,12 @@ type Slots interface {
 	Take(d *domain.Definition, step int) bool
 }
 
+// Exhausted is what Slots may be, too: it tells a discoverer whose Take has failed that it need not try other handlers.
+type Exhausted interface {
+	// Exhausted reports that no slot is free, for whatever handler.
+	Exhausted() bool
+}
+
 // Discoverer is the ViableStepDiscovery of one partition. It remembers which ready steps wait for a slot, in the order
 // in which they became ready; what it remembers can be built again from the tasks.
 type Discoverer struct {
@@ -116,6 +122,10 @@ func (d *Discoverer) Resume(_ domain.Instant, find func(domain.TaskID) *domain.T
 			d.drop(q)
 			do(t, domain.StartStep{Step: int(w.step)})
 		default:
+			if s, ok := d.slots.(Exhausted); ok && s.Exhausted() {
+				open = nil // or every free slot would cost a look at every handler
+				continue
+			}
 			heap.Pop(&open)
 			continue
 		}

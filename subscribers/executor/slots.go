@@ -139,6 +139,13 @@ func (e *Executor) Take(d *domain.Definition, step int) bool {
 	return false
 }
 
+// Exhausted reports that no slot is free, for whatever handler.
+func (e *Executor) Exhausted() bool {
+	e.slots.mu.Lock()
+	defer e.slots.mu.Unlock()
+	return e.slots.free <= 0 || e.slots.closed
+}
+
 // Release gives a slot back that was taken for a step which will not be started.
 func (e *Executor) Release(d *domain.Definition, step int) {
 	if e.slots.give(d.Steps[step].Handler) {
