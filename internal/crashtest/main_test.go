@@ -284,4 +284,6 @@ func viewText(v *tasker.Task) string {
 	return string(text)
 }
 
-func purgeSubject(subject string) jetstream.StreamPurgeOpt { return jetstream.WithPurgeSubject(subject) }
+func purgeSubject(subject string) jetstream.StreamPurgeOpt {
+	return jetstream.WithPurgeSubject(subject)
+}
