@@ -332,3 +332,12 @@ func TestEveryRequestIsAnsweredOnceInAStorm(t *testing.T) {
 		})
 	}
 }
+
+func TestAPartitionThatIsBeingOpenedSleepsAlthoughInputsWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := newStore()
+		w := startOwner(t, store, "a", nil)
+		w.c.Report(taskID(1), domain.CompleteStep{Attempt: 1}) // of a handler that ran before
+		w.own()
+	})
+}

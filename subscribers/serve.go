@@ -25,6 +25,7 @@ type ownership struct {
 	lease     *held
 	renewed   time.Time
 	stale     bool // mayAct is false
+	opened    bool // partition.opened is stored
 	abandoned bool // handlers have been told to stop
 	told      bool // wait has seen the end of ctx
 	m         *Machine
@@ -110,6 +111,7 @@ func (o *ownership) open(ctx context.Context) error {
 			return errGivenUp
 		}
 	}
+	o.opened = true
 	o.setPhase(Owning, nil)
 	return nil
 }
@@ -153,7 +155,7 @@ func (o *ownership) stuck() bool {
 }
 
 // takes reports whether inputs may be taken: their answers could not leave without a fresh lease.
-func (o *ownership) takes() bool { return !o.m.Full() && o.mayAct() }
+func (o *ownership) takes() bool { return o.opened && !o.m.Full() && o.mayAct() }
 
 // turn takes what waits: steps that wait for a slot first, because they have waited longest; then reports, which make room
 // and are never refused; then timers and requests, some of which have their turn however many reports there are.
