@@ -29,11 +29,11 @@ const (
 	childDir  = "TASKER_CRASH_DIR"  // where data, runs and archive are
 	childKill = "TASKER_CRASH_KILL" // point:n, when to kill itself; "" = never
 	childLoad = "TASKER_CRASH_LOAD" // tasks in flight; "0" = only finish what is there
+	childArm  = "TASKER_CRASH_ARM"  // acknowledged submissions before the kill point is armed
 )
 
 const (
-	killAfter = 5000 // acknowledged submissions before a kill point is armed
-	maxChild  = 2 * time.Minute
+	maxChild = 2 * time.Minute
 )
 
 // The kill points.
@@ -51,12 +51,13 @@ const (
 // killer kills its own process at the n-th pass of its point, counted from when it is armed.
 type killer struct {
 	point string
+	arm   int64
 	left  atomic.Int64
 	acked atomic.Int64
 }
 
 func (k *killer) pass(point string) {
-	if point == k.point && k.acked.Load() >= killAfter && k.left.Add(-1) == 0 {
+	if point == k.point && k.acked.Load() >= k.arm && k.left.Add(-1) == 0 {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // it comes at once, but not before the call returns
 	}
@@ -162,6 +163,9 @@ func runChild() error {
 			return err
 		}
 		kill.left.Store(count)
+		if kill.arm, err = strconv.ParseInt(os.Getenv(childArm), 10, 64); err != nil {
+			return err
+		}
 	}
 	load, err := strconv.Atoi(os.Getenv(childLoad))
 	if err != nil {
@@ -178,7 +182,7 @@ func runChild() error {
 	}
 	engine, err := tasker.New(ctx, tasker.Config{
 		Store: &killStore{store, kill, filepath.Join(dir, "archive")}, Logger: log, Slots: 400,
-		SnapshotBytes: 512 << 10, Retention: time.Second,
+		SnapshotBytes: 256 << 10, Retention: time.Second,
 	})
 	if err != nil {
 		return err

@@ -86,7 +86,7 @@ func randomHistory(t *testing.T, srv *natsserver.Server, e *engine, random *rand
 	t.Helper()
 	store := openStore(t, srv.Connect)
 	var ids []tasker.TaskID
-	for i := range 200 {
+	for i := range 120 {
 		name, options := []string{"diamond", "dummy"}[random.IntN(2)], []tasker.SubmitOption{}
 		if name == "diamond" && random.IntN(5) == 0 {
 			options = append(options, tasker.Bypass("left"))

@@ -2,11 +2,11 @@ package crashtest
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,9 +24,7 @@ import (
 // noise is a context that compression cannot make smaller.
 func noise(n int) map[string]string {
 	b := make([]byte, n*3/4)
-	for i := range b {
-		b[i] = byte(rand.IntN(256)) //nolint:gosec // noise
-	}
+	_, _ = rand.Read(b)
 	return map[string]string{"noise": base64.StdEncoding.EncodeToString(b)}
 }
 

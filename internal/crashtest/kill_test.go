@@ -35,14 +35,15 @@ func TestC02KillNineUnderLoadLosesNothing(t *testing.T) {
 		[]string{killSnapshot, killSnapped}[random.IntN(2)],
 		[]string{killTrim, killTrimmed}[random.IntN(2)],
 	}
+	after := 1500 // acknowledged since the last kill
 	if *long {
-		rounds = nil
+		after, rounds = 5000, nil
 		for i := range 20 {
 			rounds = append(rounds, points[i%len(points)])
 		}
 	}
 	t.Logf("seed %d, rounds %v", *seed, rounds)
-	c := &crashes{dir: t.TempDir()}
+	c := &crashes{dir: t.TempDir(), after: after}
 	for _, d := range []string{"data", "archive"} {
 		if err := os.Mkdir(filepath.Join(c.dir, d), 0o700); err != nil {
 			t.Fatal(err)
@@ -60,6 +61,7 @@ func TestC02KillNineUnderLoadLosesNothing(t *testing.T) {
 
 type crashes struct {
 	dir   string
+	after int
 	acked []tasker.TaskID
 }
 
@@ -76,7 +78,7 @@ func nth(point string, random *rand.Rand) int {
 
 func (c *crashes) command(kill string, load int) (*exec.Cmd, *bytes.Buffer) {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childDir+"="+c.dir, childKill+"="+kill, childLoad+"="+strconv.Itoa(load))
+	cmd.Env = append(os.Environ(), childDir+"="+c.dir, childKill+"="+kill, childLoad+"="+strconv.Itoa(load), childArm+"="+strconv.Itoa(c.after))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	return cmd, &stderr
@@ -85,7 +87,7 @@ func (c *crashes) command(kill string, load int) (*exec.Cmd, *bytes.Buffer) {
 func (c *crashes) round(t *testing.T, round int, point string, random *rand.Rand) {
 	kill, after := "", 0
 	if point == "random" {
-		after = killAfter + random.IntN(2000)
+		after = c.after + random.IntN(2000)
 	} else {
 		kill = fmt.Sprintf("%s:%d", point, nth(point, random))
 	}
@@ -113,7 +115,7 @@ func (c *crashes) round(t *testing.T, round int, point string, random *rand.Rand
 	}
 	err = cmd.Wait()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL || n < killAfter || !overdue.Stop() {
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL || n < c.after || !overdue.Stop() {
 		t.Fatalf("round %d (%s): %d acknowledged, the child ended with %v after %s:\n%s", round, point, n, err, time.Since(began), last(stderr.String()))
 	}
 	t.Logf("round %d: killed at %s %s after %d acknowledged in %.1f s", round, point, kill, n, time.Since(began).Seconds())

@@ -40,6 +40,10 @@ func TestMain(m *testing.M) {
 	if *seed == 0 {
 		*seed = time.Now().UnixNano()
 	}
+	// Most tests wait for time to pass: more of them than processors run at once.
+	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() == f.DefValue {
+		_ = f.Value.Set("6")
+	}
 	os.Exit(m.Run())
 }
 
@@ -74,7 +78,7 @@ func logger(t testing.TB) (*slog.Logger, *tail) {
 			t.Logf("the end of the log:\n%s", l)
 		}
 	})
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})), l
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelWarn})), l
 }
 
 // engine is one that runs.

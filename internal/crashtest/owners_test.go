@@ -43,7 +43,7 @@ func startLoad(name string, width int, to ...submitter) *load {
 					return
 				default:
 				}
-				ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
 				r, err := to[i%len(to)].Submit(ctx, name, nil)
 				cancel()
 				l.mu.Lock()
@@ -53,7 +53,11 @@ func startLoad(name string, width int, to ...submitter) *load {
 					l.errs[err.Error()]++
 				}
 				l.mu.Unlock()
-				time.Sleep(2 * time.Millisecond) //nolint:forbidigo // a rate
+				pause := 2 * time.Millisecond
+				if err != nil {
+					pause = 50 * time.Millisecond
+				}
+				time.Sleep(pause) //nolint:forbidigo // a rate
 			}
 		})
 	}

@@ -111,7 +111,7 @@ func TestOverload(t *testing.T) {
 // Slots of two and queues of one, with handlers, executor and coordinator waiting for each other: it ends.
 func TestSmallestQueuesDoNotDeadlock(t *testing.T) {
 	t.Parallel()
-	tasks, width := 20, 300
+	tasks, width := 10, 200
 	if *long {
 		tasks, width = 100, 9_800 // and the joins: 10,000 is the most
 	}

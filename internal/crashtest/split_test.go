@@ -37,10 +37,10 @@ func (l tornLog) Append(last uint64, id string, data []byte, answered func(uint6
 }
 
 // wide is a task of so many steps without dependencies, with names long enough that a cancel is several messages.
-func wide(name string, n int, h tasker.StepHandler) *tasker.Workflow {
+func wide(name string, n int) *tasker.Workflow {
 	b := tasker.Define(name)
 	for i := range n {
-		b.Step(fmt.Sprintf("step-%05d-%024d", i, i), h)
+		b.StepNamed(fmt.Sprintf("step-%05d-%024d", i, i), "work")
 	}
 	return b.MustBuild()
 }
@@ -58,8 +58,11 @@ func TestKilledBetweenThePartsOfACommit(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	var starts atomic.Int64
-	w := wide("wide", 10_000, held(release, &starts))
+	w := wide("wide", 10_000)
 	e := run(t, tasker.Config{Store: store, Slots: 500, Drain: -1, LeaseTTL: 2 * time.Second}, w)
+	if err := e.Handler("work", held(release, &starts)); err != nil {
+		t.Fatal(err)
+	}
 	r, err := e.Submit(testContext(t, 30*time.Second), "wide", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +80,7 @@ func TestKilledBetweenThePartsOfACommit(t *testing.T) {
 		t.Fatal("a cancel of 10,000 steps was one message")
 	}
 	go e.stop() // it cannot store its last commits, and gives up
-	after := run(t, tasker.Config{Connect: srv.Connect, Name: "next", Slots: 500}, wide("wide", 10_000, step(done)))
+	after := run(t, tasker.Config{Connect: srv.Connect, Name: "next", Slots: 500}, wide("wide", 10_000))
 	eventually(t, 20*time.Second, "the next owner", func() bool { return owns(after) == 2 })
 	v, err := after.Task(t.Context(), r.ID)
 	if err != nil {
