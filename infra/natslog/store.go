@@ -20,6 +20,10 @@ const (
 	DefaultPartitions = 2
 	MaxPartitions     = 64
 
+	// minPayload is what a commit may have at most: it ends at 512 KiB, and its last event may be a packed definition that
+	// takes as much again. It is the server's default.
+	minPayload = 1 << 20
+
 	answerTimeout = 5 * time.Second // for any answer of NATS; a shorter deadline of the caller counts instead
 	askAgain      = time.Second     // for one try of a question that may be asked again
 	reconnectWait = 100 * time.Millisecond
@@ -117,6 +121,10 @@ func (s *Store) open(ctx context.Context) error {
 	var err error
 	if s.nc, err = s.connect("rest"); err != nil {
 		return err
+	}
+	if have := s.nc.MaxPayload(); have < minPayload {
+		return fmt.Errorf("the NATS server takes messages of at most %d bytes, and the engine needs %d: raise max_payload in its configuration",
+			have, minPayload)
 	}
 	if s.js, err = jetstream.New(s.nc, jetstream.WithDefaultTimeout(answerTimeout)); err != nil {
 		return err
