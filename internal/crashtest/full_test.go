@@ -209,3 +209,14 @@ func submitTo(e *engine, partition int, name string) (tasker.Receipt, error) {
 		}
 	}
 }
+
+// A server that would refuse a large commit, for ever, is refused at the start.
+func TestServerWithSmallMessages(t *testing.T) {
+	t.Parallel()
+	srv := single(t, func(o *natsserver.Options) { o.MaxPayload = 256 << 10 })
+	_, err := tasker.New(t.Context(), tasker.Config{Connect: srv.Connect})
+	const want = "the NATS server takes messages of at most 262144 bytes, and the engine needs 1048576: raise max_payload in its configuration"
+	if err == nil || err.Error() != want {
+		t.Errorf("the error is\n  %v\nwant\n  %s", err, want)
+	}
+}
