@@ -13,12 +13,12 @@ type Client struct {
 }
 
 // NewClient connects to the log that the Config names. Of the rest of the Config only Prefix and Logger matter. There
-// must be a log already: a client never makes one... an engine does.
+// must be a log already (natslog.ErrNoLog): engines make logs, clients never do.
 func NewClient(ctx context.Context, config Config) (*Client, error) {
 	if err := config.defaults(); err != nil {
 		return nil, err
 	}
-	store, closeLog, err := config.open(ctx)
+	store, closeLog, err := config.open(ctx, true)
 	if err != nil {
 		return nil, err
 	}

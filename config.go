@@ -103,6 +103,9 @@ func (c *Config) defaults() error {
 	if n != 1 {
 		return fmt.Errorf("tasker: Config needs exactly one of Connect, URL, NATSContext and Store; %d are set", n)
 	}
+	if c.Replicas != 0 && c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5 {
+		return fmt.Errorf("tasker: Config.Replicas is %d; it must be 1, 3 or 5: an even number survives no more than the odd one below it", c.Replicas)
+	}
 	if c.Partitions < 0 || c.Partitions > 64 {
 		return fmt.Errorf("tasker: Config.Partitions is %d; it must be 1 to 64", c.Partitions)
 	}
@@ -110,7 +113,8 @@ func (c *Config) defaults() error {
 }
 
 // open opens the store that the configuration names. The second result closes it, if it is the engine's to close.
-func (c *Config) open(ctx context.Context) (domain.Store, func(), error) {
+// existing forbids to make a log where there is none.
+func (c *Config) open(ctx context.Context, existing bool) (domain.Store, func(), error) {
 	if c.Store != nil {
 		return c.Store, func() {}, nil
 	}
@@ -125,7 +129,7 @@ func (c *Config) open(ctx context.Context) (domain.Store, func(), error) {
 		}
 	}
 	store, err := natslog.Open(ctx, natslog.Options{
-		Connect: connect, Prefix: c.Prefix, Partitions: c.Partitions, Replicas: c.Replicas,
+		Connect: connect, Existing: existing, Prefix: c.Prefix, Partitions: c.Partitions, Replicas: c.Replicas,
 		Durability: c.Durability, StoreLimit: c.StoreLimit, Logger: c.Logger,
 	})
 	if err != nil {

@@ -59,7 +59,7 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 	if err := config.defaults(); err != nil {
 		return nil, err
 	}
-	store, closeLog, err := config.open(ctx)
+	store, closeLog, err := config.open(ctx, false)
 	if err != nil {
 		return nil, err
 	}

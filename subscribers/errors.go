@@ -64,6 +64,11 @@ type UnreadableError struct {
 }
 
 func (e *UnreadableError) Error() string {
+	var newer *domain.CommitVersionError
+	if errors.As(e.Err, &newer) {
+		return fmt.Sprintf("partition %02d is closed: message %d was written by a newer version of tasker (%v): run that version; nothing is lost",
+			e.Partition, e.Sequence, e.Err)
+	}
 	return fmt.Sprintf("partition %02d is closed: message %d cannot be read (%v); to pass over it for good: "+
 		"tasker log skip %02d %d --reason \"...\"", e.Partition, e.Sequence, e.Err, e.Partition, e.Sequence)
 }

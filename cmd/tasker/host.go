@@ -66,6 +66,7 @@ func newHost(ctx context.Context, o hostOptions) (*host, error) {
 			return nil, err
 		}
 		config.Connect = func(opts ...nats.Option) (*nats.Conn, error) { return h.server.Connect(opts...) }
+		config.StoreLimit = h.server.MaxStore()
 		config.Durability = o.durability
 	}
 	var err error

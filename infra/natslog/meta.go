@@ -100,8 +100,14 @@ func (s *Store) readMeta(ctx context.Context) (meta, uint64, error) {
 
 func (s *Store) metaSubject() string { return "$KV." + s.names.bucket("META") + "." + metaKey }
 
+// ErrNoLog: nobody has made a log on this server yet, and Options.Existing forbids making one.
+var ErrNoLog = errors.New("there is no tasker log on this NATS server: start an engine on it first (tasker serve)")
+
 // createMeta decides the data id, or learns it from the process that was faster.
 func (s *Store) createMeta(ctx context.Context) (meta, uint64, error) {
+	if s.opts.Existing {
+		return meta{}, 0, ErrNoLog
+	}
 	// META is the first thing created: a log without one was there before and belongs to data that we do not know.
 	if err := s.refuseOrphans(ctx); err != nil {
 		if m, revision, again := s.readMeta(ctx); again == nil {

@@ -40,6 +40,8 @@ type Options struct {
 	// Partitions is used when the data is created, and ignored afterwards: it is fixed for a generation. 1 to
 	// MaxPartitions, default DefaultPartitions.
 	Partitions int
+	// Existing refuses to make a log: ErrNoLog when there is none.
+	Existing bool
 	// Replicas of every stream that is created, default 1. Streams that exist keep what they have.
 	Replicas int
 	// Durability is shown as it is. "" means that the server's settings are not ours: "external (R3, unverified)".
