@@ -58,7 +58,7 @@ func acknowledgements(t *testing.T, url string, connect func(...nats.Option) (*n
 	}}, dummy(step(done)))
 	var n atomic.Int64
 	proxy.Messages(badAcks(&n))
-	l := startLoad("dummy", 20, e)
+	l := startLoad(20, e)
 	eventually(t, 25*time.Second, "40 bad acknowledgements", func() bool { return n.Load() >= 40 && l.count() >= 40 })
 	ids := l.end(t)
 	waitAll(t, e.Engine, ids, 30*time.Second)
@@ -102,7 +102,7 @@ func TestC04UnknownFateStopsThePartition(t *testing.T) {
 			_, err := e.Submit(context.Background(), "single", nil)
 			answers <- err
 		}()
-		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // the second comes into the next commit
+		time.Sleep(50 * time.Millisecond) // the second comes into the next commit
 	}
 	store := openStore(t, srv.Connect)
 	stored := func() int {

@@ -81,7 +81,7 @@ func goneAndBack(t *testing.T, away, ttl time.Duration) {
 		if errors.Is(err, tasker.ErrOutcomeUnknown) {
 			ids = append(ids, r.ID)
 		}
-		time.Sleep(500 * time.Millisecond) //nolint:forbidigo // time passes without NATS
+		time.Sleep(500 * time.Millisecond) // time passes without NATS
 	}
 
 	single(t, natsservertest.Dir(dir), natsservertest.Strict(), listenOn(address))
@@ -99,7 +99,7 @@ func goneAndBack(t *testing.T, away, ttl time.Duration) {
 		if errors.Is(err, tasker.ErrOutcomeUnknown) {
 			ids = append(ids, r.ID)
 		}
-		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // tried again
+		time.Sleep(20 * time.Millisecond) // tried again
 	}
 	waitAll(t, e.Engine, []tasker.TaskID{id}, 20*time.Second)
 	t.Logf("the first new task completed %.2f s after NATS came back", time.Since(back).Seconds())
@@ -142,7 +142,7 @@ func TestStopWithoutNATS(t *testing.T) {
 		_, err := e.Submit(context.Background(), "dummy", nil)
 		answers <- err
 	}()
-	time.Sleep(100 * time.Millisecond) //nolint:forbidigo // the submission is under way
+	time.Sleep(100 * time.Millisecond) // the submission is under way
 	began := time.Now()
 	e.stop()
 	select {

@@ -200,7 +200,7 @@ func TestForeignMessagesArePassedOver(t *testing.T) {
 		dummy(brief))
 	eventually(t, 5*time.Second, "both partitions", func() bool { return owns(e) == 2 })
 	s := newStranger(t, srv)
-	l := startLoad("dummy", 32, e)
+	l := startLoad(32, e)
 	const foreign = 30
 	for i := range foreign {
 		eventually(t, 20*time.Second, "some tasks", func() bool { return l.count() >= 10*i })

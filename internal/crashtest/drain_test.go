@@ -33,7 +33,7 @@ func TestDrainWaitsAndInterruptsTheRest(t *testing.T) {
 			}
 			return nil, context.Cause(ctx)
 		}
-		time.Sleep(300 * time.Millisecond) //nolint:forbidigo // a handler that takes its time
+		time.Sleep(300 * time.Millisecond) // a handler that takes its time
 		return "done", nil
 	})
 	// retry_limit 1: an interrupted execution that counted would fail the task.

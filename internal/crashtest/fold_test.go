@@ -110,7 +110,7 @@ func randomHistory(t *testing.T, srv *natsserver.Server, e *engine, random *rand
 // idle reports that no handler runs and nothing has been appended for a moment.
 func idle(e *engine) bool {
 	before := e.Stats()
-	time.Sleep(100 * time.Millisecond) //nolint:forbidigo // a moment
+	time.Sleep(100 * time.Millisecond) // a moment
 	after := e.Stats()
 	return slices.EqualFunc(before.Partitions, after.Partitions, func(a, b subscribers.Stats) bool { return a.Sequence == b.Sequence })
 }

@@ -95,7 +95,7 @@ func TestC07StoreNearlyFull(t *testing.T) {
 	var full error
 	for full == nil {
 		if usage() > 0.86 {
-			time.Sleep(50 * time.Millisecond) //nolint:forbidigo // the engine looks every two seconds
+			time.Sleep(50 * time.Millisecond) // the engine looks every two seconds
 		}
 		var r tasker.Receipt
 		if r, full = e.Submit(t.Context(), "single", noise(100<<10)); full == nil {

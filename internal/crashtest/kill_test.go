@@ -135,7 +135,7 @@ func (c *crashes) finish(t *testing.T) {
 	began := time.Now()
 	cmd, stderr := c.command("", 0)
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("the last child: %v\n%s", err, last(stderr.String()))
+		t.Errorf("the last child: %v\n%s", err, last(stderr.String())) // what the log says of it follows
 	}
 	t.Logf("the last child ended everything and took %d submissions again in %.1f s", len(c.acked), time.Since(began).Seconds())
 }
@@ -169,6 +169,7 @@ func (c *crashes) check(t *testing.T, starts int) {
 	}
 	l.has(c.acked)
 	l.ended()
+	c.explain(t, l)
 	runs, again := c.runs(t, l)
 	l.report(t)
 	if want := starts * store.Data().Partitions; l.openings < want-store.Data().Partitions || l.openings > want {
@@ -176,6 +177,18 @@ func (c *crashes) check(t *testing.T, starts int) {
 	}
 	t.Logf("%d tasks (%d acknowledged), %d events, %d commits trimmed, %d runs of handlers, %d of them after a crash",
 		len(l.tasks), len(c.acked), events, trimmed, runs, again)
+}
+
+// explain says what the log knows of tasks that the last child complained of.
+func (c *crashes) explain(t *testing.T, l *ledger) {
+	if !t.Failed() {
+		return
+	}
+	for _, id := range c.acked {
+		if n := l.again[id]; n > 0 {
+			t.Logf("task %s was created again %d times; it is %s, last at %s, first at %s", id, n, l.tasks[id].state, l.tasks[id].last, l.tasks[id].first)
+		}
+	}
 }
 
 // archived is what was trimmed from a partition, and perhaps what a kill kept from being trimmed.

@@ -14,6 +14,7 @@ import (
 // cannot hide itself. It is the whole of SEMANTICS 1 that a crash could break.
 type ledger struct {
 	tasks    map[domain.TaskID]*account
+	again    map[domain.TaskID]int // created when it existed
 	openings int
 	errs     []error
 }
@@ -22,6 +23,7 @@ type ledger struct {
 type account struct {
 	state domain.State
 	steps map[string]*stepAccount
+	first domain.Position
 	last  domain.Position
 }
 
@@ -31,7 +33,9 @@ type stepAccount struct {
 	completed domain.Position
 }
 
-func newLedger() *ledger { return &ledger{tasks: map[domain.TaskID]*account{}} }
+func newLedger() *ledger {
+	return &ledger{tasks: map[domain.TaskID]*account{}, again: map[domain.TaskID]int{}}
+}
 
 func (l *ledger) fail(r domain.Record, format string, args ...any) {
 	if len(l.errs) < 20 {
@@ -55,10 +59,11 @@ func (l *ledger) record(r domain.Record) {
 	a := l.tasks[r.Task]
 	if _, ok := r.Event.(domain.TaskCreated); ok {
 		if a != nil {
-			l.fail(r, "it exists")
+			l.fail(r, "it exists and is %s, last at %s", a.state, a.last)
+			l.again[r.Task]++
 			return
 		}
-		l.tasks[r.Task] = &account{state: domain.Pending, steps: map[string]*stepAccount{}, last: r.Position}
+		l.tasks[r.Task] = &account{state: domain.Pending, steps: map[string]*stepAccount{}, first: r.Position, last: r.Position}
 		return
 	}
 	if a == nil {
@@ -110,8 +115,10 @@ func (l *ledger) task(r domain.Record, a *account) {
 	case domain.TaskRetryRequestedType:
 		move(domain.Pending, domain.Error)
 	case domain.TaskAnnotatedType, domain.TaskPausedType, domain.TaskResumedType:
-	default:
-		l.fail(r, "not expected here")
+	case domain.PartitionOpenedType, domain.PartitionSkippedType, domain.DefinitionAdoptedType, domain.TaskCreatedType,
+		domain.StepExecutionRequestedType, domain.StepCompletedType, domain.StepFailedType, domain.StepRetryRequestedType,
+		domain.StepCancelledType, domain.StepResolvedManuallyType, domain.StepSkippedType:
+		l.fail(r, "it is no event of a task alone")
 	}
 }
 
@@ -160,8 +167,11 @@ func (l *ledger) step(r domain.Record, a *account, e domain.StepEvent) {
 			l.fail(r, "the step is %s", s.state)
 		}
 		s.state = domain.ResolvedManually
-	default:
-		l.fail(r, "not expected here")
+	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskCreated,
+		domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskCompleted, domain.TaskFailed,
+		domain.TaskRetryRequested, domain.TaskCancelled, domain.TaskResolvedManually, domain.TaskPaused, domain.TaskResumed,
+		domain.TaskAnnotated, domain.Unknown:
+		l.fail(r, "it is no event of a step")
 	}
 }
 

@@ -182,7 +182,7 @@ func eventually(t testing.TB, within time.Duration, what string, done func() boo
 		if time.Now().After(deadline) {
 			t.Fatalf("waited %s for %s", within, what)
 		}
-		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // polling
+		time.Sleep(5 * time.Millisecond) // polling
 	}
 }
 

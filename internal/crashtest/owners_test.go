@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,21 +18,20 @@ import (
 	"github.com/tasker-go/tasker/subscribers"
 )
 
-// load submits tasks until it is stopped, and remembers what was acknowledged.
+// load submits dummy tasks until it is stopped, and remembers what was acknowledged.
 type load struct {
-	mu     sync.Mutex
-	ids    []tasker.TaskID
-	errs   map[string]int
-	stop   chan struct{}
-	paused atomic.Bool
-	wg     sync.WaitGroup
+	mu   sync.Mutex
+	ids  []tasker.TaskID
+	errs map[string]int
+	stop chan struct{}
+	wg   sync.WaitGroup
 }
 
 type submitter interface {
 	Submit(ctx context.Context, name string, input any, options ...tasker.SubmitOption) (tasker.Receipt, error)
 }
 
-func startLoad(name string, width int, to ...submitter) *load {
+func startLoad(width int, to ...submitter) *load {
 	l := &load{stop: make(chan struct{}), errs: map[string]int{}}
 	for i := range width {
 		l.wg.Go(func() {
@@ -44,7 +42,7 @@ func startLoad(name string, width int, to ...submitter) *load {
 				default:
 				}
 				ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
-				r, err := to[i%len(to)].Submit(ctx, name, nil)
+				r, err := to[i%len(to)].Submit(ctx, "dummy", nil)
 				cancel()
 				l.mu.Lock()
 				if err == nil {
@@ -57,7 +55,7 @@ func startLoad(name string, width int, to ...submitter) *load {
 				if err != nil {
 					pause = 50 * time.Millisecond
 				}
-				time.Sleep(pause) //nolint:forbidigo // a rate
+				time.Sleep(pause) // a rate
 			}
 		})
 	}
@@ -115,7 +113,7 @@ func TestC03SecondEngineTakesOverWhenTheFirstLostItsLease(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	l := startLoad("dummy", 16, e1, client)
+	l := startLoad(16, e1, client)
 	eventually(t, 10*time.Second, "500 tasks", func() bool { return l.count() > 500 })
 	if owns(e2) != 0 {
 		t.Fatal("the second engine owns partitions of the first")
@@ -187,7 +185,7 @@ func TestC03LeaderOfThreeServersGoes(t *testing.T) {
 	}
 	connect := func(o ...nats.Option) (*nats.Conn, error) { return nats.Connect(strings.Join(urls, ","), o...) }
 	e := run(t, tasker.Config{Connect: connect, Replicas: 3, LeaseTTL: 4 * time.Second}, dummy(brief))
-	l := startLoad("dummy", 8, e)
+	l := startLoad(8, e)
 	eventually(t, 20*time.Second, "200 tasks", func() bool { return l.count() > 200 })
 	stopped := streamLeader(t, servers, connect, "TASKER_LOG_1_00")
 	began := time.Now()

@@ -78,16 +78,19 @@ func TestOverload(t *testing.T) {
 					other[err.Error()]++
 				}
 				mu.Unlock()
-				time.Sleep(max(0, pause-time.Since(began))) //nolint:forbidigo // a rate
+				time.Sleep(max(0, pause-time.Since(began))) // a rate
 			}
 		})
 	}
 	for time.Now().Before(stop) {
 		most = max(most, rss(t))
-		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // sampling
+		time.Sleep(50 * time.Millisecond) // sampling
 	}
 	wg.Wait()
 	slices.Sort(waits)
+	for _, p := range e.Stats().Partitions {
+		t.Logf("partition %d: %d live, %d held", p.Partition, p.Live, p.Held)
+	}
 	t.Logf("%d accepted, %d refused in %s; refusals took p50 %s, p99.9 %s, at most %s; RSS %d MiB before, at most %d MiB",
 		len(accepted), refused, span, waits[len(waits)/2], waits[len(waits)*999/1000], slowest, before, most)
 	if len(other) > 0 {
@@ -100,10 +103,16 @@ func TestOverload(t *testing.T) {
 	if p := waits[len(waits)*999/1000]; p > 100*time.Millisecond {
 		t.Errorf("a refusal took %s", p)
 	}
-	if most > 500 {
-		t.Errorf("%d MiB of memory", most)
+	if limit := 500 * raceFactor; most > limit {
+		t.Errorf("%d MiB of memory, at most %d are allowed", most, limit)
 	}
-	waitAll(t, e.Engine, accepted, 60*time.Second)
+	eventually(t, 60*time.Second, "the accepted tasks to end", func() bool {
+		live := int64(0)
+		for _, p := range e.Stats().Partitions {
+			live += p.Live
+		}
+		return live == 0
+	})
 	e.end(t)
 	checkLog(t, openStore(t, srv.Connect), accepted)
 }
@@ -149,7 +158,7 @@ func TestSmallestQueuesDoNotDeadlock(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			time.Sleep(time.Millisecond) //nolint:forbidigo // refused: tried again
+			time.Sleep(time.Millisecond) // refused: tried again
 		}
 	})
 	began := time.Now()

@@ -292,7 +292,7 @@ func TestPruneThenRestart(t *testing.T) {
 	srv := single(t)
 	config := tasker.Config{Connect: srv.Connect, Partitions: 1}
 	var may atomic.Bool
-	h := step(func(_ context.Context, task tasker.TaskView, _ tasker.Sequence, s tasker.StepView) (any, error) {
+	h := step(func(_ context.Context, task tasker.TaskView, _ tasker.Sequence, _ tasker.StepView) (any, error) {
 		if !may.Load() {
 			return nil, tasker.RetryAfter(time.Second, errors.New("later"))
 		}
