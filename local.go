@@ -258,10 +258,13 @@ func (e *Engine) localTasks(ctx context.Context, c *subscribers.Coordinator, f *
 	sort.Slice(all.ended, func(i, j int) bool { return all.ended[i].last > all.ended[j].last })
 	read := 0
 	for i, x := range all.ended {
-		if read >= f.limit() || i >= endedLookups*f.limit() || ctx.Err() != nil {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if read >= f.limit() || i >= endedLookups*f.limit() {
 			break
 		}
-		if t, _, err := c.Ended(ctx, x.id, x.last); err == nil && f.takes(t) { // else its history has been trimmed
+		if t := x.read(ctx, c); t != nil && f.takes(t) {
 			tasks = append(tasks, summary(t, c.Partition))
 			read++
 		}
@@ -275,6 +278,15 @@ const endedLookups = 20
 type endedRef struct {
 	id   TaskID
 	last uint64
+}
+
+// read returns nil for a task whose history has been trimmed, or cannot be read now.
+func (x endedRef) read(ctx context.Context, c *subscribers.Coordinator) *domain.Task {
+	t, _, err := c.Ended(ctx, x.id, x.last)
+	if err != nil {
+		return nil
+	}
+	return t
 }
 
 // sequence is the whole sequence of a task, for a handler that asks for more than its parents.

@@ -8,7 +8,7 @@ import (
 )
 
 // maxAdopted is the largest definition, in bytes of the event, that a commit takes.
-const maxAdopted = 384 << 10
+const maxAdopted = 376 << 10
 
 // AdoptDefinition is the event that stores the definition in a partition.
 func AdoptDefinition(d *Definition) DefinitionAdopted {

@@ -44,7 +44,7 @@ func TestNothingIsReleasedBeforeItsMessageIsStored(t *testing.T) {
 
 func TestAnAnswerThatAppendsNothingLeavesWithWhatItRestsOn(t *testing.T) {
 	for name, ask := range map[string]func(*world, domain.TaskID){
-		"duplicate": func(w *world, id domain.TaskID) { w.submit(chain(w.t, nil, "a"), 1) },
+		"duplicate": func(w *world, _ domain.TaskID) { w.submit(chain(w.t, nil, "a"), 1) },
 		"refusal":   func(w *world, id domain.TaskID) { w.do("resolve", id, domain.ResolveTask{}) },
 		"no-op":     func(w *world, id domain.TaskID) { w.do("resume", id, domain.ResumeTask{}) },
 		"query": func(w *world, id domain.TaskID) {
@@ -105,7 +105,7 @@ func TestAForeignMessageMovesEverythingThatIsNotStored(t *testing.T) {
 	one, two := w.submit(d, 1), w.submit(d, 2)
 	w.store()
 	w.forget()
-	w.m.Await(one, func(o Outcome, err error) {
+	w.m.Await(one, func(o Outcome, _ error) {
 		w.say("end at %d, result at %d", o.Position.Sequence, o.Result.Pos.Sequence)
 	})
 	w.m.Report(one, domain.CompleteStep{Step: 0, Attempt: 1, Result: domain.Inline(part)}, w.now)

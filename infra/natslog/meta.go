@@ -198,8 +198,13 @@ func (s *Store) probe(ctx context.Context, subject string) error {
 // createStream is repeated while nobody answers: a busy cluster may take longer to elect the stream's leader.
 func (s *Store) createStream(ctx context.Context, p part) error {
 	c := p.config
-	for {
+	for try := 0; ; try++ {
 		err := s.createOnce(ctx, c)
+		if isCode(err, codeStoreNotMade) && try < 20 && ctx.Err() == nil {
+			// A server that has just deleted an account's last stream is still removing the directory above it.
+			time.Sleep(25 * time.Millisecond)
+			continue
+		}
 		if isCode(err, codeNoMemory) && c.Storage == jetstream.MemoryStorage {
 			c.Storage = jetstream.FileStorage // an account without memory for streams
 			continue

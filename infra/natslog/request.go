@@ -24,6 +24,7 @@ const (
 	codeNoStorage           = 10023
 	codeNoMemory            = 10028
 	codeNoMessage           = 10037
+	codeStoreNotMade        = 10049
 	codeMessageTooLarge     = 10054
 	codeStreamNotFound      = 10059
 	codeWrongSequence       = 10071
