@@ -96,7 +96,7 @@ func (s StepView) Decode(out any) error {
 	return json.Unmarshal(s.Result, out)
 }
 
-// Failure is an error that says how the engine has to treat it. Permanent, RetryAfter and WithCode make them;
+// Failure is an error that says how the engine has to treat it. Permanent and RetryAfter make them;
 // errors.As finds them in a wrapped error.
 type Failure struct {
 	Err        error

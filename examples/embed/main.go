@@ -125,7 +125,7 @@ func orders() *tasker.Workflow {
 }
 
 // totals is the read model: how many orders have been completed. Events come at least once, so it remembers how far it
-// has come in each partition... in memory here; a real one would store position and count together.
+// has come: in memory here; a real one would store position and count together.
 type totals struct {
 	mu        sync.Mutex
 	seen      map[tasker.Position]bool
