@@ -60,6 +60,15 @@ type Answer struct {
 	Changed  bool            // a verb: it led to events
 	Position domain.Position // of the newest commit of the task that the answer rests on
 	Err      error           // a refusal; see the typed errors of domain and of this package
+	Change   Change          // a verb: what it did
+}
+
+// Change is what a verb did to the task, or to the step that it is about. A verb that was refused, or that changed
+// nothing, leaves From and To equal.
+type Change struct {
+	From, To domain.State // before the verb and right after it, before anything reacted to it
+	Attempt  int          // number of the step's last execution; 0 when the verb is about the task
+	Reopened bool         // a verb on a step reopened the failed task
 }
 
 // Outcome is how a run of a task ended, as it stands in the log.

@@ -240,6 +240,7 @@ func (c *Coordinator) refuseEnded(a Answer, cmd domain.Command, reply func(Answe
 		reply(a)
 		return
 	}
+	a.Change = changeOf(t, cmd).Change
 	if _, a.Err = domain.Decide(t, cmd, domain.InstantOf(c.Clock()), nil); a.Err == nil {
 		a.Changed = false // what is so already is a no-op
 	}

@@ -179,7 +179,9 @@ func (m *Machine) Do(id domain.TaskID, cmd domain.Command, by domain.Actor, now 
 	if e.Frozen != nil {
 		a.Err = &FrozenError{id, e.Frozen.TypeName, e.Frozen.Version}
 	} else {
+		before := changeOf(e.Task, cmd)
 		a.Changed, a.Err = m.decide(e, cmd, by, now)
+		a.Change = before.then(e.Task, cmd)
 		m.settle(e, now)
 	}
 	a.Position = m.position(e)
