@@ -59,6 +59,9 @@ type Config struct {
 	SnapshotBytes int64
 	// Retention of ended tasks. Default 30 days.
 	Retention time.Duration
+	// ErrorRetention is how long a failed task stays one that can be retried, resolved or cancelled; then it expires: it is
+	// kept as history like an ended one, for Retention. Default 30 days; negative = never.
+	ErrorRetention time.Duration
 	// IdempotencyWindow is how long after a task's end its key is remembered. Default 24 h.
 	IdempotencyWindow time.Duration
 

@@ -99,7 +99,7 @@ func (e *Engine) coordinatorConfig(partition int) subscribers.Config {
 		Cursors:     e.slowestCursor(partition),
 		Clock:       e.config.Clock, Logger: e.config.Logger,
 		LeaseTTL: e.config.LeaseTTL, Queue: e.config.MaxQueue, MaxHeld: e.config.MaxReady,
-		SnapshotBytes: e.config.SnapshotBytes, Retention: e.config.Retention, Idempotency: e.config.IdempotencyWindow,
+		SnapshotBytes: e.config.SnapshotBytes, Retention: e.config.Retention, ErrorRetention: e.config.ErrorRetention, Idempotency: e.config.IdempotencyWindow,
 		MaxKeys: (e.config.MaxKeys + e.store.Data().Partitions - 1) / e.store.Data().Partitions,
 	}
 }

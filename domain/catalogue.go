@@ -61,6 +61,8 @@ var catalogue = []Entry{
 		[]string{whoOperator}, []string{whoDiscoverer, whoFinalizer, whoReenqueuer, whoIndex}},
 	{TaskAnnotatedType, 1, TaskAnnotated{}, "A note was attached to the task.",
 		[]string{whoHandler}, []string{whoIndex}},
+	{TaskExpiredType, 1, TaskExpired{}, "A failed task was not reopened within error_retention and is history now.",
+		[]string{whoCoordinator}, []string{whoIndex}},
 
 	{StepExecutionRequestedType, 1, StepExecutionRequested{}, "The step was handed to its handler.",
 		[]string{whoDiscoverer}, []string{whoExecutor, whoFinalizer, whoReenqueuer, whoIndex}},
@@ -77,6 +79,12 @@ var catalogue = []Entry{
 		[]string{whoOperator}, []string{whoDiscoverer, whoFinalizer, whoIndex}},
 	{StepSkippedType, 1, StepSkipped{}, "The step is complete without having run.",
 		[]string{whoDiscoverer}, []string{whoDiscoverer, whoFinalizer, whoIndex}},
+	{StepCheckpointedType, 1, StepCheckpointed{}, "A running step stored how far it has come.",
+		[]string{whoHandler}, []string{whoIndex}},
+	{StepProgressedType, 1, StepProgressed{}, "A running step said how far it has come.",
+		[]string{whoHandler}, []string{whoIndex}},
+	{StepLogAppendedType, 1, StepLogAppended{}, "A running step wrote lines for people.",
+		[]string{whoHandler}, []string{whoIndex}},
 }
 
 // Catalogue lists every fact that this version writes, in the order of declaration. The slice is the caller's.
@@ -111,5 +119,8 @@ func TypesOf(events ...Event) []EventType {
 
 // KnownType reports whether the log of this version can hold such an event.
 func KnownType(t EventType) bool {
+	if name, custom := CustomName(t); custom {
+		return name != ""
+	}
 	return slices.ContainsFunc(catalogue, func(entry Entry) bool { return entry.Type == t })
 }

@@ -96,7 +96,10 @@ func TestCatalogueConstantsAndStructsAreTheSameSet(t *testing.T) {
 	if diff := cmp.Diff(sealed, structs); diff != "" {
 		t.Errorf("catalogue and implementations (-event.go +catalogue)\n%s", diff)
 	}
-	if domain.KnownType("task.hummed") || domain.KnownType("") {
+	if !domain.KnownType("custom.order.paid") {
+		t.Error("custom events are not known")
+	}
+	if domain.KnownType("task.hummed") || domain.KnownType("") || domain.KnownType("custom.") {
 		t.Error("an unknown type is known")
 	}
 	if got := len(domain.Types()); got != len(listed) {
@@ -183,7 +186,13 @@ func fixtures() []fixture {
 			Reason: "fixed upstream"},
 		domain.StepCancelled{Step: "step-one", Reason: "not needed"}, resolved,
 		domain.StepSkipped{Step: "step-one", Reason: "bypassed"},
+		domain.TaskExpired{},
+		domain.StepCheckpointed{Step: "step-one", Attempt: 2, Cursor: json.RawMessage(`{"page":7}`)},
+		domain.StepProgressed{Step: "step-one", Attempt: 2, Done: 40, Total: 100, Message: "rows copied"},
+		domain.StepLogAppended{Step: "step-one", Attempt: 2, Lines: []string{"first", "second \"line\""}, Dropped: 3},
+		domain.Custom{Name: "order.paid", Step: "step-one", Attempt: 2, Data: json.RawMessage(`{"amount":7}`)},
 	)
+	add("-again", domain.TaskStartRequested{Again: true})
 	add("-blob", createdBlob, domain.TaskCompleted{Result: fixtureBlob}, completedBlob, resolvedBlob)
 	add("-from", domain.TaskCompleted{From: []string{"step-one", "step-four"}})
 	add("-packed", domain.DefinitionAdopted{Hash: "9f86d081884c7d659a2feaa0c55ad015", Packed: []byte{0xab, 0x56, 0xfa, 0xff}})

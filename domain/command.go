@@ -32,6 +32,7 @@ type CompleteStep struct {
 	Step    int
 	Attempt int
 	Result  Payload
+	Emitted []Custom // stored before the outcome; Step and Attempt are filled in
 }
 
 // FailStep reports the failure of an execution.
@@ -40,6 +41,30 @@ type FailStep struct {
 	Attempt    int
 	Error      StepError
 	RetryAfter time.Duration // a wait that the handler asked for; 0 = none
+	Emitted    []Custom      // as in CompleteStep
+}
+
+// CheckpointStep reports how far an execution has come, for the next attempt.
+type CheckpointStep struct {
+	Step    int
+	Attempt int
+	Cursor  json.RawMessage // compact JSON, at most MaxCursor bytes
+}
+
+// ProgressStep reports how far an execution has come, for people.
+type ProgressStep struct {
+	Step        int
+	Attempt     int
+	Done, Total int
+	Message     string
+}
+
+// LogStep reports lines that an execution wrote for people.
+type LogStep struct {
+	Step    int
+	Attempt int
+	Lines   []string
+	Dropped int
 }
 
 // ---- from operators (SEMANTICS 6)
@@ -120,25 +145,34 @@ type EndSleep struct{ Step int }
 // HitDeadline fails the task and everything of it that runs or waits for a retry.
 type HitDeadline struct{}
 
-func (CreateTask) command()   {}
-func (CompleteStep) command() {}
-func (FailStep) command()     {}
-func (CancelTask) command()   {}
-func (RetryTask) command()    {}
-func (ResolveTask) command()  {}
-func (PauseTask) command()    {}
-func (ResumeTask) command()   {}
-func (AnnotateTask) command() {}
-func (RetryStep) command()    {}
-func (ResolveStep) command()  {}
-func (CancelStep) command()   {}
-func (FinishStep) command()   {}
-func (StartTask) command()    {}
-func (WaitTask) command()     {}
-func (CompleteTask) command() {}
-func (FailTask) command()     {}
-func (StartStep) command()    {}
-func (SkipStep) command()     {}
-func (ReleaseStep) command()  {}
-func (EndSleep) command()     {}
-func (HitDeadline) command()  {}
+// ---- from the coordinator
+
+// ExpireTask ends the time in which a failed task can be reopened.
+type ExpireTask struct{}
+
+func (CreateTask) command()     {}
+func (CompleteStep) command()   {}
+func (FailStep) command()       {}
+func (CancelTask) command()     {}
+func (RetryTask) command()      {}
+func (ResolveTask) command()    {}
+func (PauseTask) command()      {}
+func (ResumeTask) command()     {}
+func (AnnotateTask) command()   {}
+func (RetryStep) command()      {}
+func (ResolveStep) command()    {}
+func (CancelStep) command()     {}
+func (FinishStep) command()     {}
+func (StartTask) command()      {}
+func (WaitTask) command()       {}
+func (CompleteTask) command()   {}
+func (FailTask) command()       {}
+func (StartStep) command()      {}
+func (SkipStep) command()       {}
+func (ReleaseStep) command()    {}
+func (EndSleep) command()       {}
+func (HitDeadline) command()    {}
+func (CheckpointStep) command() {}
+func (ProgressStep) command()   {}
+func (LogStep) command()        {}
+func (ExpireTask) command()     {}

@@ -37,15 +37,19 @@ func DefaultActor(t EventType) Actor {
 	switch t {
 	case TaskCreatedType:
 		return BySubmitter
-	case StepCompletedType, StepFailedType, TaskAnnotatedType:
+	case StepCompletedType, StepFailedType, TaskAnnotatedType, StepCheckpointedType, StepProgressedType,
+		StepLogAppendedType:
 		return ByHandler
 	case TaskCancelledType, TaskResolvedManuallyType, TaskPausedType, TaskResumedType,
 		StepResolvedManuallyType, PartitionSkippedType:
 		return ByOperator
 	case PartitionOpenedType, DefinitionAdoptedType, TaskStartRequestedType, TaskReenqueuedType, TaskDelayedType,
 		TaskCompletedType, TaskFailedType, TaskRetryRequestedType, StepExecutionRequestedType,
-		StepRetryRequestedType, StepCancelledType, StepSkippedType:
+		StepRetryRequestedType, StepCancelledType, StepSkippedType, TaskExpiredType:
 		return ByEngine
+	}
+	if _, custom := CustomName(t); custom {
+		return ByHandler
 	}
 	return ByEngine
 }

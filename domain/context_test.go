@@ -308,6 +308,9 @@ func TestEvolveIsTotalAndItsCountersAreARecount(t *testing.T) {
 				StepFailed{Step: name, Attempt: attempt, Error: StepError{Kind: kind}},
 				StepRetryRequested{Step: name, NewRound: attempt%2 == 0, RetryLimit: attempt},
 				StepCancelled{Step: name}, StepResolvedManually{Step: name}, StepSkipped{Step: name},
+				StepCheckpointed{Step: name, Attempt: attempt, Cursor: []byte(`1`)}, StepProgressed{Step: name, Attempt: attempt},
+				StepLogAppended{Step: name, Attempt: attempt}, Custom{Step: name, Attempt: attempt}, Signal{Name: SignalHandle},
+				rapid.SampledFrom([]Event{TaskExpired{}, TaskResumed{}, TaskStartRequested{}}).Draw(rt, "rare"),
 			}).Draw(rt, "event")
 			before := v.Clone()
 			Evolve(v, Record{Event: e, At: when})

@@ -40,11 +40,26 @@ func deadlineFrom(def *Definition, now Instant) Instant {
 // Decide answers a command to a task: the events that it leads to, appended to out; none when it changes nothing (a
 // transition to the current state); or an error that says why it is refused. It does not change the task.
 func Decide(t *Task, cmd Command, now Instant, out []Event) ([]Event, error) {
+	if t.Expired {
+		return t.decideExpired(cmd, out)
+	}
 	switch c := cmd.(type) {
 	case CompleteStep:
 		return t.completeStep(c, out)
 	case FailStep:
 		return t.reportFailure(c, now, out)
+	case CheckpointStep:
+		return t.whileRunning(c.Step, c.Attempt, out, func(step string) Event {
+			return StepCheckpointed{Step: step, Attempt: c.Attempt, Cursor: c.Cursor}
+		})
+	case ProgressStep:
+		return t.whileRunning(c.Step, c.Attempt, out, func(step string) Event {
+			return StepProgressed{Step: step, Attempt: c.Attempt, Done: c.Done, Total: c.Total, Message: cut(c.Message, MaxProgressMessage)}
+		})
+	case LogStep:
+		return t.whileRunning(c.Step, c.Attempt, out, func(step string) Event {
+			return StepLogAppended{Step: step, Attempt: c.Attempt, Lines: c.Lines, Dropped: c.Dropped}
+		})
 	case CancelTask:
 		return t.cancel(c, out)
 	case RetryTask:
@@ -67,7 +82,7 @@ func Decide(t *Task, cmd Command, now Instant, out []Event) ([]Event, error) {
 		return t.onStep(c.verb(), now, out)
 	case StartTask:
 		if t.State == Pending {
-			out = append(out, TaskStartRequested{})
+			out = append(out, TaskStartRequested{Again: t.StartedAt != 0})
 		}
 		return out, nil
 	case WaitTask:
@@ -102,6 +117,11 @@ func Decide(t *Task, cmd Command, now Instant, out []Event) ([]Event, error) {
 		return out, nil
 	case HitDeadline:
 		return t.hitDeadline(now, out), nil
+	case ExpireTask:
+		if t.State == Error {
+			out = append(out, TaskExpired{})
+		}
+		return out, nil
 	case CreateTask:
 		return out, nil // the task exists: submitting it again changes nothing
 	}
@@ -113,7 +133,40 @@ func (t *Task) completeStep(c CompleteStep, out []Event) ([]Event, error) {
 	if !t.runs(c.Step, c.Attempt) {
 		return out, ErrStale
 	}
+	out = t.emitted(c.Step, c.Attempt, c.Emitted, out)
 	return append(out, StepCompleted{Step: t.Template(c.Step).Name, Attempt: c.Attempt, Result: c.Result}), nil
+}
+
+// emitted appends the custom events of an execution, as they were emitted.
+func (t *Task) emitted(i, attempt int, events []Custom, out []Event) []Event {
+	for _, e := range events {
+		e.Step, e.Attempt = t.Template(i).Name, attempt
+		out = append(out, e)
+	}
+	return out
+}
+
+// whileRunning stores what an execution says before it ends.
+func (t *Task) whileRunning(i, attempt int, out []Event, event func(step string) Event) ([]Event, error) {
+	if !t.runs(i, attempt) {
+		return out, ErrStale
+	}
+	return append(out, event(t.Template(i).Name)), nil
+}
+
+// decideExpired: a task whose time has run out takes notes, and nothing else.
+func (t *Task) decideExpired(cmd Command, out []Event) ([]Event, error) {
+	switch c := cmd.(type) {
+	case AnnotateTask:
+		return append(out, c.Event()), nil
+	case CancelTask, RetryTask, ResolveTask, PauseTask, ResumeTask, RetryStep, ResolveStep, CancelStep, FinishStep:
+		return out, &RefusedError{t.ID, "failed on " + t.EndedAt.String() +
+			" and was not reopened within error_retention: it is history now; submit it again"}
+	case CompleteStep, FailStep, CheckpointStep, ProgressStep, LogStep:
+		return out, ErrStale
+	case CreateTask, StartTask, WaitTask, CompleteTask, FailTask, StartStep, SkipStep, ReleaseStep, EndSleep, HitDeadline, ExpireTask:
+	}
+	return out, nil
 }
 
 func (t *Task) reportFailure(c FailStep, now Instant, out []Event) ([]Event, error) {
@@ -124,8 +177,10 @@ func (t *Task) reportFailure(c FailStep, now Instant, out []Event) ([]Event, err
 		c.Error.Kind = KindError
 	}
 	c.Error.trim()
+	retry := retryAt(t, c.Step, c, now)
+	out = t.emitted(c.Step, c.Attempt, c.Emitted, out)
 	return append(out, StepFailed{
-		Step: t.Template(c.Step).Name, Attempt: c.Attempt, Error: c.Error, RetryAt: retryAt(t, c.Step, c, now),
+		Step: t.Template(c.Step).Name, Attempt: c.Attempt, Error: c.Error, RetryAt: retry,
 	}), nil
 }
 

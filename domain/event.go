@@ -24,6 +24,7 @@ const (
 	TaskPausedType           EventType = "task.paused"
 	TaskResumedType          EventType = "task.resumed"
 	TaskAnnotatedType        EventType = "task.annotated"
+	TaskExpiredType          EventType = "task.expired"
 
 	StepExecutionRequestedType EventType = "step.execution_requested"
 	StepCompletedType          EventType = "step.completed"
@@ -32,6 +33,9 @@ const (
 	StepCancelledType          EventType = "step.cancelled"
 	StepResolvedManuallyType   EventType = "step.resolved_manually"
 	StepSkippedType            EventType = "step.skipped"
+	StepCheckpointedType       EventType = "step.checkpointed"
+	StepProgressedType         EventType = "step.progressed"
+	StepLogAppendedType        EventType = "step.log_appended"
 )
 
 // Event is a fact: something that happened, stored, never refused. The set is closed; CONTRIBUTING.md has the recipe
@@ -109,7 +113,9 @@ type TaskCreated struct {
 }
 
 // TaskStartRequested moves the task from pending to in_progress: something of it can run.
-type TaskStartRequested struct{}
+type TaskStartRequested struct {
+	Again bool `json:"again,omitempty"` // it has been in progress before
+}
 
 // TaskReenqueued moves the task back to pending, to wait for something that has no date.
 type TaskReenqueued struct {
@@ -169,6 +175,9 @@ type TaskAnnotated struct {
 	Annotation json.RawMessage `json:"annotation"`
 }
 
+// TaskExpired ends the time in which a failed task could be reopened (error_retention): it stays in error, as history.
+type TaskExpired struct{}
+
 // ---- the step
 
 // StepExecutionRequested moves a step from pending to in_progress: it has been handed to its handler.
@@ -220,6 +229,30 @@ type StepResolvedManually struct {
 type StepSkipped struct {
 	Step   string `json:"-"`
 	Reason string `json:"reason,omitempty"`
+}
+
+// StepCheckpointed stores how far a running step has come; its next attempt goes on there.
+type StepCheckpointed struct {
+	Step    string          `json:"-"`
+	Attempt int             `json:"-"`
+	Cursor  json.RawMessage `json:"cursor"` // at most MaxCursor bytes
+}
+
+// StepProgressed says how far a running step has come, for people: nothing depends on it. At most one a second and step.
+type StepProgressed struct {
+	Step    string `json:"-"`
+	Attempt int    `json:"-"`
+	Done    int    `json:"done,omitempty"`
+	Total   int    `json:"total,omitempty"` // 0: nobody knows
+	Message string `json:"message,omitempty"`
+}
+
+// StepLogAppended stores lines that a running step wrote for people. At most one a second and step.
+type StepLogAppended struct {
+	Step    string   `json:"-"`
+	Attempt int      `json:"-"`
+	Lines   []string `json:"lines,omitempty"`
+	Dropped int      `json:"dropped,omitempty"` // lines that were too many to be stored
 }
 
 // StepError is why an execution failed, as it is stored (SEMANTICS 3).
@@ -292,6 +325,10 @@ func (StepRetryRequested) Type() EventType     { return StepRetryRequestedType }
 func (StepCancelled) Type() EventType          { return StepCancelledType }
 func (StepResolvedManually) Type() EventType   { return StepResolvedManuallyType }
 func (StepSkipped) Type() EventType            { return StepSkippedType }
+func (TaskExpired) Type() EventType            { return TaskExpiredType }
+func (StepCheckpointed) Type() EventType       { return StepCheckpointedType }
+func (StepProgressed) Type() EventType         { return StepProgressedType }
+func (StepLogAppended) Type() EventType        { return StepLogAppendedType }
 
 func (PartitionOpened) event()        {}
 func (PartitionSkipped) event()       {}
@@ -315,6 +352,10 @@ func (StepRetryRequested) event()     {}
 func (StepCancelled) event()          {}
 func (StepResolvedManually) event()   {}
 func (StepSkipped) event()            {}
+func (TaskExpired) event()            {}
+func (StepCheckpointed) event()       {}
+func (StepProgressed) event()         {}
+func (StepLogAppended) event()        {}
 
 // StepName names the step; the rest of the file makes the step events StepEvents.
 func (e StepExecutionRequested) StepName() string { return e.Step }
@@ -324,6 +365,9 @@ func (e StepRetryRequested) StepName() string     { return e.Step }
 func (e StepCancelled) StepName() string          { return e.Step }
 func (e StepResolvedManually) StepName() string   { return e.Step }
 func (e StepSkipped) StepName() string            { return e.Step }
+func (e StepCheckpointed) StepName() string       { return e.Step }
+func (e StepProgressed) StepName() string         { return e.Step }
+func (e StepLogAppended) StepName() string        { return e.Step }
 
 func (e StepExecutionRequested) AttemptNumber() int { return e.Attempt }
 func (e StepCompleted) AttemptNumber() int          { return e.Attempt }
@@ -332,3 +376,6 @@ func (StepRetryRequested) AttemptNumber() int       { return 0 }
 func (StepCancelled) AttemptNumber() int            { return 0 }
 func (StepResolvedManually) AttemptNumber() int     { return 0 }
 func (StepSkipped) AttemptNumber() int              { return 0 }
+func (e StepCheckpointed) AttemptNumber() int       { return e.Attempt }
+func (e StepProgressed) AttemptNumber() int         { return e.Attempt }
+func (e StepLogAppended) AttemptNumber() int        { return e.Attempt }

@@ -34,6 +34,9 @@ func NewTask(r Record, def *Definition) *Task {
 // the definition does not have) leaves the task as it is. Live path and replay path both come here; nothing else
 // changes a task.
 func Evolve(t *Task, r Record) {
+	if t.Expired {
+		return
+	}
 	open := t.gate()
 	switch e := r.Event.(type) {
 	case TaskStartRequested:
@@ -77,11 +80,17 @@ func Evolve(t *Task, r Record) {
 		}
 	case TaskResumed:
 		t.Paused = false
+	case TaskExpired:
+		t.Expired = t.State == Error
 	case StepExecutionRequested, StepCompleted, StepFailed, StepRetryRequested, StepCancelled, StepResolvedManually,
 		StepSkipped:
 		t.evolveStep(r)
-	case TaskCreated, TaskAnnotated, PartitionOpened, PartitionSkipped, DefinitionAdopted, Unknown:
-		// A second task.created is the same task; notes are history; the others are not about a task's state.
+	case StepCheckpointed, StepProgressed:
+		t.evolveRunning(r)
+	case TaskCreated, TaskAnnotated, StepLogAppended, Custom, PartitionOpened, PartitionSkipped, DefinitionAdopted,
+		Signal, Unknown:
+		// A second task.created is the same task; notes, lines and custom events are history; the others are not about
+		// a task's state.
 	}
 	if !open && t.gate() {
 		t.offerAll()
@@ -111,6 +120,9 @@ func (t *Task) evolveStep(r Record) {
 	switch e := r.Event.(type) {
 	case StepExecutionRequested:
 		if s.State == Pending && e.Attempt > int(s.Attempt) && e.Attempt <= math.MaxInt32 {
+			if s.Progress() != nil {
+				s.more().Progress = nil
+			}
 			s.State, s.Attempt, s.StartedAt, s.EndedAt = InProgress, int32(e.Attempt), r.At, 0
 			if s.WakeAt = e.Until; e.Until != 0 {
 				t.sleepers.push(e.Until, int32(i)) // #nosec G115 -- at most MaxSteps
@@ -121,7 +133,10 @@ func (t *Task) evolveStep(r Record) {
 			s.end(Complete, r.At)
 			s.Executions++
 			s.Result = e.Result.settle(r.Position)
-			s.forgetError()
+			if s.More != nil {
+				m := s.more()
+				m.Error, m.Cursor = nil, nil
+			}
 		}
 	case StepFailed:
 		t.failStep(i, e, r.At)
@@ -151,15 +166,30 @@ func (t *Task) evolveStep(r Record) {
 			s.Skipped = true
 		}
 	case TaskCreated, TaskStartRequested, TaskReenqueued, TaskDelayed, TaskCompleted, TaskFailed, TaskRetryRequested,
-		TaskCancelled, TaskResolvedManually, TaskPaused, TaskResumed, TaskAnnotated, PartitionOpened, PartitionSkipped,
-		DefinitionAdopted, Unknown:
-		// Evolve sends only events about steps here.
+		TaskCancelled, TaskResolvedManually, TaskPaused, TaskResumed, TaskAnnotated, TaskExpired, StepCheckpointed,
+		StepProgressed, StepLogAppended, Custom, PartitionOpened, PartitionSkipped, DefinitionAdopted, Signal, Unknown:
+		// Evolve sends only what changes a step's state here.
 	}
 	t.reclass(i, before)
 }
 
 func (s *Step) end(state State, at Instant) {
 	s.State, s.EndedAt, s.WakeAt = state, at, 0
+}
+
+// evolveRunning applies what an execution says while it runs. No state changes with it.
+func (t *Task) evolveRunning(r Record) {
+	e := r.Event.(StepEvent)
+	i := t.Definition.graph.Index(e.StepName())
+	if i < 0 || !t.runs(i, e.AttemptNumber()) {
+		return
+	}
+	switch e := e.(type) {
+	case StepCheckpointed:
+		t.Steps[i].more().Cursor = e.Cursor
+	case StepProgressed:
+		t.Steps[i].more().Progress = &Progress{Done: e.Done, Total: e.Total, Message: e.Message, At: r.At}
+	}
 }
 
 // failStep ends the execution, or, with kind deadline, the wait for the next one.
@@ -178,7 +208,7 @@ func (t *Task) failStep(i int, e StepFailed, at Instant) {
 	}
 	s.end(Error, at)
 	err := e.Error
-	s.setError(&err)
+	s.more().Error = &err
 	if s.WakeAt = e.RetryAt; e.RetryAt != 0 {
 		t.retries.push(e.RetryAt, int32(i)) // #nosec G115 -- at most MaxSteps
 	}
@@ -187,37 +217,25 @@ func (t *Task) failStep(i int, e StepFailed, at Instant) {
 // counts: an execution that a lost worker or a drain ended is not counted (SEMANTICS 3).
 func (k ErrorKind) counts() bool { return k != KindWorkerLost && k != KindInterrupted }
 
-// What few steps have is replaced, never changed, so that copies of a task may share it.
-func (s *Step) setError(err *StepError) {
+// more is what few steps have, to be changed: a new copy of it, because copies of a task share the old one.
+func (s *Step) more() *StepMore {
 	more := StepMore{}
 	if s.More != nil {
 		more = *s.More
 	}
-	more.Error = err
 	s.More = &more
+	return s.More
 }
 
-func (s *Step) forgetError() {
-	if s.More == nil {
-		return
-	}
-	more := *s.More
-	more.Error = nil
-	s.More = &more
-}
-
+// adjust takes an operator's changes. A checkpoint of other inputs means nothing.
 func (s *Step) adjust(e StepRetryRequested) {
-	more := StepMore{}
-	if s.More != nil {
-		more = *s.More
-	}
+	more := s.more()
 	if e.RetryLimit > 0 {
 		more.RetryLimit = e.RetryLimit
 	}
 	if e.Inputs != nil {
-		more.Inputs = e.Inputs
+		more.Inputs, more.Cursor = e.Inputs, nil
 	}
-	s.More = &more
 }
 
 // Clone is a copy that evolves on its own.

@@ -30,6 +30,7 @@ const (
 	packUntil
 	packFailed
 	packResultFrom
+	packExpired
 	packKnown = 1<<iota - 1
 )
 
@@ -44,6 +45,8 @@ const (
 	packError
 	packRetryLimit
 	packInputs
+	packCursor
+	packProgress
 	packStepKnown = 8<<iota - 1
 )
 
@@ -63,7 +66,7 @@ func (t *Task) AppendPacked(b []byte) []byte {
 	flags := packBits(
 		t.Paused, !raw, t.Initiator != "", t.SourceSystem != "", t.Reason != "", t.Correlation != "", len(t.Tags) > 0,
 		t.InputHash != 0, t.bypass != nil, t.StartedAt != 0, t.EndedAt != 0, t.Deadline != 0, t.Waiting != Waiting{},
-		t.Waiting.Until != 0, t.Failed != "", len(t.ResultFrom) > 0,
+		t.Waiting.Until != 0, t.Failed != "", len(t.ResultFrom) > 0, t.Expired,
 	)
 	b = append(b, packFormat)
 	b = append(b, t.ID[:]...)
@@ -122,7 +125,7 @@ func (s *Step) appendPacked(b []byte, created Instant) []byte {
 	numbers := s.Attempt != 0 || s.Executions != 0 || s.Lost != 0 || s.Round != 1
 	flags := packBits(
 		s.Skipped, numbers, s.StartedAt != 0, s.EndedAt != 0, s.WakeAt != 0, !s.Result.IsZero(), more.Error != nil,
-		more.RetryLimit != 0, more.Inputs != nil,
+		more.RetryLimit != 0, more.Inputs != nil, more.Cursor != nil, more.Progress != nil,
 	)
 	b = binary.AppendUvarint(b, flags<<3|uint64(s.State))
 	if numbers {
@@ -148,6 +151,15 @@ func (s *Step) appendPacked(b []byte, created Instant) []byte {
 	}
 	if more.Inputs != nil {
 		b = packText(b, more.Inputs)
+	}
+	if more.Cursor != nil {
+		b = packText(b, more.Cursor)
+	}
+	if p := more.Progress; p != nil {
+		b = binary.AppendVarint(b, int64(p.Done))
+		b = binary.AppendVarint(b, int64(p.Total))
+		b = packText(b, p.Message)
+		b = binary.AppendVarint(b, int64(p.At-from))
 	}
 	return b
 }

@@ -144,7 +144,15 @@ func randomHistory(rt *rapid.T) (*Definition, []Record) {
 	kind := rapid.SampledFrom([]ErrorKind{KindError, KindWorkerLost, KindDeadline, "mine"})
 	event := rapid.Custom(func(rt *rapid.T) Event {
 		name, n, at, why := step.Draw(rt, "step"), attempt.Draw(rt, "attempt"), instant.Draw(rt, "until"), text.Draw(rt, "reason")
-		switch rapid.IntRange(0, 18).Draw(rt, "event") {
+		switch rapid.IntRange(0, 22).Draw(rt, "event") {
+		case 18, 19:
+			return StepCheckpointed{Step: name, Attempt: n, Cursor: json.RawMessage(strconv.Itoa(n))}
+		case 20:
+			return StepProgressed{Step: name, Attempt: n, Done: n, Total: 2 * n, Message: why}
+		case 21:
+			if at != 0 && n == 4 {
+				return TaskExpired{}
+			}
 		case 0:
 			return TaskStartRequested{}
 		case 1:

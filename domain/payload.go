@@ -86,7 +86,8 @@ func PayloadOf(e Event) Payload {
 		return e.Result
 	case TaskStartRequested, TaskReenqueued, TaskDelayed, TaskFailed, TaskRetryRequested, TaskCancelled,
 		TaskResolvedManually, TaskPaused, TaskResumed, TaskAnnotated, StepExecutionRequested, StepFailed,
-		StepRetryRequested, StepCancelled, StepSkipped, PartitionOpened, PartitionSkipped, DefinitionAdopted, Unknown:
+		StepRetryRequested, StepCancelled, StepSkipped, PartitionOpened, PartitionSkipped, DefinitionAdopted, Unknown,
+		TaskExpired, StepCheckpointed, StepProgressed, StepLogAppended, Custom, Signal:
 	}
 	return Payload{}
 }

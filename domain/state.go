@@ -68,7 +68,8 @@ type Task struct {
 	Definition *Definition
 	State      State
 	Paused     bool
-	Round      int // from 1; a retry of the task starts a new one
+	Expired    bool // in error for longer than error_retention: nothing but notes changes it any more
+	Round      int  // from 1; a retry of the task starts a new one
 
 	Context      Payload
 	Initiator    string
@@ -128,6 +129,31 @@ type StepMore struct {
 	Error      *StepError // of the last failed execution of this round
 	RetryLimit int        // an operator's; 0 = the template's
 	Inputs     json.RawMessage
+	Cursor     json.RawMessage // of the last checkpoint; nil = none
+	Progress   *Progress       // the last one of the newest execution; nil = none
+}
+
+// Progress is how far a running step says that it has come.
+type Progress struct {
+	Done, Total int // Total 0: nobody knows
+	Message     string
+	At          Instant
+}
+
+// Cursor is what the step's last checkpoint stored; nil when there is none.
+func (s *Step) Cursor() json.RawMessage {
+	if s.More == nil {
+		return nil
+	}
+	return s.More.Cursor
+}
+
+// Progress is how far the newest execution of the step said that it has come; nil when it has not.
+func (s *Step) Progress() *Progress {
+	if s.More == nil {
+		return nil
+	}
+	return s.More.Progress
 }
 
 // LastError is the error of the last failed execution of the round, or nil.
@@ -165,6 +191,9 @@ func (t *Task) RetryLimit(i int) int {
 
 // Bypassed reports whether the submitter asked to skip the step.
 func (t *Task) Bypassed(i int) bool { return t.bypass != nil && t.bypass[i] }
+
+// Over reports whether nothing but notes changes the task any more: it has ended, or it failed and has expired.
+func (t *Task) Over() bool { return t.State.Ended() || t.Expired }
 
 // Template is the template of step i.
 func (t *Task) Template(i int) *StepTemplate { return &t.Definition.Steps[i] }

@@ -90,6 +90,7 @@ func (u *unpacker) task(t *Task, definition func(string) (*Definition, bool)) {
 	if flags&packResultFrom != 0 {
 		t.ResultFrom = u.texts()
 	}
+	t.Expired = flags&packExpired != 0
 	u.steps(t)
 }
 
@@ -124,7 +125,7 @@ func (u *unpacker) step(s *Step, created Instant) {
 	if flags&packResult != 0 {
 		s.Result = u.payload()
 	}
-	if flags&(packError|packRetryLimit|packInputs) == 0 {
+	if flags&(packError|packRetryLimit|packInputs|packCursor|packProgress) == 0 {
 		return
 	}
 	s.More = &StepMore{}
@@ -136,6 +137,14 @@ func (u *unpacker) step(s *Step, created Instant) {
 	}
 	if flags&packInputs != 0 {
 		s.More.Inputs = u.json(u.count(len(u.b)))
+	}
+	if flags&packCursor != 0 {
+		s.More.Cursor = u.json(u.count(len(u.b)))
+	}
+	if flags&packProgress != 0 {
+		p := &Progress{Done: int(u.varint()), Total: int(u.varint()), Message: u.text()}
+		p.At = u.since(from, true)
+		s.More.Progress = p
 	}
 }
 

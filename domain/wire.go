@@ -171,11 +171,19 @@ func appendStep(b []byte, ev Event) []byte {
 		step = ev.Step
 	case StepSkipped:
 		step = ev.Step
+	case StepCheckpointed:
+		step, attempt = ev.Step, ev.Attempt
+	case StepProgressed:
+		step, attempt = ev.Step, ev.Attempt
+	case StepLogAppended:
+		step, attempt = ev.Step, ev.Attempt
+	case Custom:
+		step, attempt = ev.Step, ev.Attempt
 	case Unknown:
 		return appendUnknown(b, ev)
 	case PartitionOpened, PartitionSkipped, DefinitionAdopted, TaskCreated, TaskStartRequested, TaskReenqueued,
 		TaskDelayed, TaskCompleted, TaskFailed, TaskRetryRequested, TaskCancelled, TaskResolvedManually, TaskPaused,
-		TaskResumed, TaskAnnotated:
+		TaskResumed, TaskAnnotated, TaskExpired, Signal:
 		return b
 	}
 	b = append(b, `,"step":`...)
@@ -219,6 +227,7 @@ func appendData(o object, ev Event) []byte {
 			textsIf("bypass_steps", ev.BypassSteps).textIf("correlation", ev.Correlation).
 			instantIf("deadline", ev.Deadline).numberIf("input", int64(ev.InputHash))
 	case TaskStartRequested:
+		o = o.flagIf("again", ev.Again)
 	case TaskReenqueued:
 		o = o.text("reason", string(ev.Reason))
 	case TaskDelayed:
@@ -257,7 +266,15 @@ func appendData(o object, ev Event) []byte {
 		o = o.payload("result", ev.Result).textIf("reason", ev.Reason)
 	case StepSkipped:
 		o = o.textIf("reason", ev.Reason)
-	case Unknown:
+	case StepCheckpointed:
+		o = o.raw("cursor", ev.Cursor)
+	case StepProgressed:
+		o = o.numberIf("done", int64(ev.Done)).numberIf("total", int64(ev.Total)).textIf("message", ev.Message)
+	case StepLogAppended:
+		o = o.textsIf("lines", ev.Lines).numberIf("dropped", int64(ev.Dropped))
+	case Custom:
+		o = o.rawIf("data", ev.Data)
+	case TaskExpired, Signal, Unknown:
 	}
 	return o
 }

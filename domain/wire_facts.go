@@ -15,8 +15,7 @@ func (d *decoder) fact(env envelope) Event {
 	case TaskCreatedType:
 		return d.taskCreated()
 	case TaskStartRequestedType:
-		d.pass()
-		return TaskStartRequested{}
+		return d.taskStartRequested()
 	case TaskReenqueuedType:
 		return TaskReenqueued{Reason: WaitReason(d.reason())}
 	case TaskDelayedType:
@@ -53,6 +52,18 @@ func (d *decoder) fact(env envelope) Event {
 		return StepResolvedManually{Step: env.step, Result: result, Reason: reason}
 	case StepSkippedType:
 		return StepSkipped{Step: env.step, Reason: d.reason()}
+	case TaskExpiredType:
+		d.pass()
+		return TaskExpired{}
+	case StepCheckpointedType:
+		return d.stepCheckpointed(env)
+	case StepProgressedType:
+		return d.stepProgressed(env)
+	case StepLogAppendedType:
+		return d.stepLogAppended(env)
+	}
+	if name, ok := CustomName(env.typ); ok {
+		return d.custom(env, name)
 	}
 	return d.unknown(env)
 }
@@ -146,6 +157,18 @@ func (d *decoder) taskCreated() (ev TaskCreated) {
 			ev.Deadline = d.instant()
 		case "input":
 			ev.InputHash = uint32(d.unsigned(32)) // #nosec G115 -- 32 bits were asked for
+		default:
+			d.value()
+		}
+	}
+	return ev
+}
+
+func (d *decoder) taskStartRequested() (ev TaskStartRequested) {
+	for more := d.enter('{'); more; more = d.another('}') {
+		switch string(d.key()) {
+		case "again":
+			ev.Again = d.flag()
 		default:
 			d.value()
 		}
@@ -294,7 +317,73 @@ func (d *decoder) stepRetryRequested(env envelope) Event {
 	return ev
 }
 
+func (d *decoder) stepCheckpointed(env envelope) Event {
+	ev := StepCheckpointed{Step: env.step, Attempt: env.execution()}
+	for more := d.enter('{'); more; more = d.another('}') {
+		switch string(d.key()) {
+		case "cursor":
+			ev.Cursor = d.raw()
+		default:
+			d.value()
+		}
+	}
+	return ev
+}
+
+func (d *decoder) stepProgressed(env envelope) Event {
+	ev := StepProgressed{Step: env.step, Attempt: env.execution()}
+	for more := d.enter('{'); more; more = d.another('}') {
+		switch string(d.key()) {
+		case "done":
+			ev.Done = int(d.number(64))
+		case "total":
+			ev.Total = int(d.number(64))
+		case "message":
+			ev.Message = d.str()
+		default:
+			d.value()
+		}
+	}
+	return ev
+}
+
+func (d *decoder) stepLogAppended(env envelope) Event {
+	ev := StepLogAppended{Step: env.step, Attempt: env.execution()}
+	for more := d.enter('{'); more; more = d.another('}') {
+		switch string(d.key()) {
+		case "lines":
+			ev.Lines = d.lines()
+		case "dropped":
+			ev.Dropped = int(d.number(64))
+		default:
+			d.value()
+		}
+	}
+	return ev
+}
+
+func (d *decoder) custom(env envelope, name string) Event {
+	ev := Custom{Name: name, Step: env.step, Attempt: env.execution()}
+	for more := d.enter('{'); more; more = d.another('}') {
+		switch string(d.key()) {
+		case "data":
+			ev.Data = d.raw()
+		default:
+			d.value()
+		}
+	}
+	return ev
+}
+
 // ---- shapes that several events share
+
+// lines takes a list of texts that hardly ever come again.
+func (d *decoder) lines() (lines []string) {
+	for more := d.enter('['); more; more = d.another(']') {
+		lines = append(lines, d.str())
+	}
+	return lines
+}
 
 // pass takes an object and keeps nothing of it.
 func (d *decoder) pass() {

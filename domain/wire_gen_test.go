@@ -82,7 +82,8 @@ func fillValue(t *rapid.T, v reflect.Value) {
 }
 
 func drawEvent(t *rapid.T) domain.Event {
-	sample := rapid.SampledFrom(domain.Catalogue()).Draw(t, "type").Sample
+	samples := append(domain.Catalogue(), domain.Entry{Type: "custom.x", Sample: domain.Custom{}})
+	sample := rapid.SampledFrom(samples).Draw(t, "type").Sample
 	v := reflect.New(reflect.TypeOf(sample)).Elem()
 	fillValue(t, v)
 	return v.Interface().(domain.Event)

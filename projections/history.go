@@ -124,9 +124,9 @@ func (f *historyFold) task(e domain.Event, at domain.Instant) time.Duration {
 		f.paused = 0
 		return since(paused, at)
 	case domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskAnnotated, domain.Unknown,
-		domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted:
+		domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskExpired, domain.Signal:
 	case domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested, domain.StepCancelled,
-		domain.StepResolvedManually, domain.StepSkipped: // see step
+		domain.StepResolvedManually, domain.StepSkipped, domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom: // see step
 	}
 	return 0
 }
@@ -170,6 +170,10 @@ func (f *historyFold) step(e domain.StepEvent, at domain.Instant) time.Duration 
 			s.round++
 		}
 		return since(s.failedAt, at)
+	case domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom: // while it runs
+		if running != nil {
+			return since(running.StartedAt, at)
+		}
 	case domain.StepResolvedManually, domain.StepSkipped: // they end what did not run
 	}
 	return 0
@@ -196,7 +200,8 @@ func since(from, to domain.Instant) time.Duration {
 // record itself names. The records are those of one task or of several, the oldest first. This is the rule by which
 // the log leaves causes out:
 //
-//   - step.completed and step.failed are caused by the step.execution_requested of the same step and attempt;
+//   - step.completed and step.failed, and what an execution says while it runs, are caused by the step.execution_requested
+//     of the same step and attempt;
 //   - step.retry_requested without a new round is caused by the step.failed before it;
 //   - anything else that the engine did is a reaction, caused by the nearest earlier event of the task in the same
 //     commit that is not a reaction itself;
@@ -219,6 +224,9 @@ func Causes(records []domain.Record) []string {
 		switch e := r.Event.(type) {
 		case domain.StepCompleted:
 			causes[i] = ids[execution{r.Task, e.Step, e.Attempt}]
+		case domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom:
+			about := e.(domain.StepEvent)
+			causes[i] = ids[execution{r.Task, about.StepName(), about.AttemptNumber()}]
 		case domain.StepFailed:
 			causes[i] = ids[execution{r.Task, e.Step, e.Attempt}]
 			ids[execution{r.Task, e.Step, 0}] = r.ID()
@@ -234,7 +242,7 @@ func Causes(records []domain.Record) []string {
 		case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskCreated,
 			domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskCompleted, domain.TaskFailed,
 			domain.TaskRetryRequested, domain.TaskCancelled, domain.TaskResolvedManually, domain.TaskPaused, domain.TaskResumed,
-			domain.TaskAnnotated, domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped, domain.Unknown:
+			domain.TaskAnnotated, domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped, domain.TaskExpired, domain.Signal, domain.Unknown:
 			reaction = r.Actor() == domain.ByEngine
 		}
 		at := place{r.Task, r.Position.Sequence}

@@ -28,6 +28,7 @@ type Partition struct {
 	entries  bag[*Entry]
 	failures bag[*FailedTask]
 	frozen   int // entries that are frozen
+	sweep    int // where FailedBefore goes on
 
 	// epoch counts snapshots; an entry of an older epoch is copied before it changes while one is being written.
 	epoch   uint32
@@ -50,6 +51,7 @@ type Entry struct {
 
 // FailedTask is a task in error, packed: it stays until somebody retries, resolves or cancels it.
 type FailedTask struct {
+	ID     domain.TaskID
 	Last   uint64 // sequence of its newest commit
 	At     domain.Instant
 	packed []byte
@@ -138,7 +140,8 @@ func (p *Partition) Fold(r domain.Record) (*Entry, error) {
 	case domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskCompleted, domain.TaskFailed,
 		domain.TaskRetryRequested, domain.TaskCancelled, domain.TaskResolvedManually, domain.TaskPaused, domain.TaskResumed,
 		domain.TaskAnnotated, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
-		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped:
+		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped, domain.TaskExpired,
+		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom:
 		entry := p.find(r.Task)
 		if entry == nil {
 			// Of a task that has ended: it stays as it is, but its history goes on.
@@ -152,6 +155,7 @@ func (p *Partition) Fold(r domain.Record) (*Entry, error) {
 		domain.Evolve(entry.Task, r)
 		entry.Task.Touch(r.Position.Sequence)
 		return entry, nil
+	case domain.Signal: // is never stored
 	}
 	return nil, nil
 }
@@ -226,6 +230,19 @@ func (p *Partition) FailedTasks() iter.Seq2[domain.TaskID, uint64] {
 	}
 }
 
+// FailedBefore looks at up to n of the failed tasks, going on where the last call stopped, and returns those that failed
+// before then: what error_retention gives up.
+func (p *Partition) FailedBefore(then domain.Instant, n int) []domain.TaskID {
+	var old []domain.TaskID
+	for n = min(n, len(p.failures)); n > 0; n-- {
+		p.sweep = (p.sweep + 1) % len(p.failures)
+		if f := p.failures[p.sweep]; f.At < then {
+			old = append(old, f.ID)
+		}
+	}
+	return old
+}
+
 // Retire lets a task leave memory when it has ended or failed. The live path calls it when the commit that says so
 // has been acknowledged. A cancelled task stays until all its steps are over: they may be in the next part of a commit
 // that was split, and if that was never stored the owner has to end them.
@@ -239,7 +256,7 @@ func (p *Partition) Retire(e *Entry) {
 	}
 	delete(p.live, t.ID)
 	p.entries.remove(e)
-	if t.State.Ended() {
+	if t.Over() {
 		p.Ended.Add(t.ID, EndedTask{Last: t.Last, Input: t.InputHash, At: t.EndedAt})
 		return
 	}
@@ -248,7 +265,7 @@ func (p *Partition) Retire(e *Entry) {
 
 // fail keeps a failed task packed.
 func (p *Partition) fail(t *domain.Task, packed []byte) {
-	f := &FailedTask{Last: t.Last, At: t.EndedAt, packed: packed, reference: t.LowestReference()}
+	f := &FailedTask{ID: t.ID, Last: t.Last, At: t.EndedAt, packed: packed, reference: t.LowestReference()}
 	p.failed[t.ID] = f
 	p.failures.add(f)
 }

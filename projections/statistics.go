@@ -115,6 +115,10 @@ func (s *Statistics) Apply(r domain.Record) {
 	}
 	task, ok := s.tasks[r.Task]
 	if e, is := r.Event.(domain.StepEvent); is {
+		switch e.(type) {
+		case domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom:
+			return // the execution goes on
+		}
 		if last := s.cancelled[r.Position.Partition]; !ok && last.id == r.Task {
 			task = last.taskStats
 		}
@@ -148,11 +152,13 @@ func (s *Statistics) task(task taskStats, r domain.Record) {
 		d.Live++
 		task.failed = false
 		s.tasks[r.Task] = task
+	case domain.TaskExpired:
+		s.ended(r.Task, task)
 	case domain.TaskCreated, domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskPaused,
-		domain.TaskResumed, domain.TaskAnnotated, domain.Unknown,
+		domain.TaskResumed, domain.TaskAnnotated, domain.Signal, domain.Unknown,
 		domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted:
 	case domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested, domain.StepCancelled,
-		domain.StepResolvedManually, domain.StepSkipped: // see step
+		domain.StepResolvedManually, domain.StepSkipped, domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom: // see step
 	}
 }
 

@@ -247,7 +247,7 @@ func (m *Machine) retire(e *projections.Entry) {
 		return
 	}
 	m.state.Retire(e)
-	if e.Task.State.Ended() {
+	if e.Task.Over() {
 		m.recent.add(e.Task)
 	}
 }

@@ -15,14 +15,15 @@ import (
 
 // Defaults and limits of a coordinator.
 const (
-	DefaultLeaseTTL      = 10 * time.Second
-	DefaultQueue         = 4096     // submissions and commands that may wait
-	DefaultMaxHeld       = 10_000   // ready steps that may wait for slots before submissions are refused
-	DefaultMaxLive       = 1 << 20  // live tasks of a partition
-	DefaultSnapshotBytes = 64 << 20 // log bytes between two snapshots, at least
-	DefaultRetention     = 30 * 24 * time.Hour
-	DefaultIdempotency   = 24 * time.Hour
-	DefaultMaxKeys       = 2_000_000 // of a process, shared by its partitions
+	DefaultLeaseTTL       = 10 * time.Second
+	DefaultQueue          = 4096     // submissions and commands that may wait
+	DefaultMaxHeld        = 10_000   // ready steps that may wait for slots before submissions are refused
+	DefaultMaxLive        = 1 << 20  // live tasks of a partition
+	DefaultSnapshotBytes  = 64 << 20 // log bytes between two snapshots, at least
+	DefaultRetention      = 30 * 24 * time.Hour
+	DefaultErrorRetention = 30 * 24 * time.Hour
+	DefaultIdempotency    = 24 * time.Hour
+	DefaultMaxKeys        = 2_000_000 // of a process, shared by its partitions
 
 	turnTime     = 2 * time.Millisecond // a turn ends after it
 	ackTimeout   = time.Second          // no acknowledgement within it: the outcome is unknown
@@ -51,7 +52,8 @@ type Config struct {
 	MaxLive        int
 	SnapshotBytes  int64
 	Retention      time.Duration
-	RetentionShare float64 // of the store's limit; over it the oldest commits go; default 0.8
+	ErrorRetention time.Duration // how long a failed task can be reopened; negative = for ever
+	RetentionShare float64       // of the store's limit; over it the oldest commits go; default 0.8
 	Idempotency    time.Duration
 	MaxKeys        int // idempotency keys of ended tasks that are remembered
 }
@@ -72,6 +74,7 @@ func (c *Config) defaults() {
 	set(&c.MaxLive, DefaultMaxLive)
 	span(&c.LeaseTTL, DefaultLeaseTTL)
 	span(&c.Retention, DefaultRetention)
+	span(&c.ErrorRetention, DefaultErrorRetention)
 	span(&c.Idempotency, DefaultIdempotency)
 	if c.SnapshotBytes == 0 {
 		c.SnapshotBytes = DefaultSnapshotBytes

@@ -61,6 +61,9 @@ func (k *keeper) look(ctx context.Context) {
 	if now := k.o.Clock(); now.Sub(k.swept) > time.Second {
 		k.swept = now
 		k.o.m.state.Ended.Expire(domain.InstantOf(now.Add(-k.o.Idempotency)))
+		if k.o.ErrorRetention > 0 && k.o.takes() {
+			k.o.m.Expire(domain.InstantOf(now.Add(-k.o.ErrorRetention)), k.o.now())
+		}
 	}
 }
 

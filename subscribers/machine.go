@@ -224,6 +224,20 @@ func (m *Machine) Report(id domain.TaskID, cmd domain.Command, now domain.Instan
 	m.settle(e, now)
 }
 
+// expireBatch is how many failed tasks one call of Expire looks at.
+const expireBatch = 4096
+
+// Expire gives up failed tasks that nobody has reopened since then: a few thousand at a time, so that it never holds its
+// caller up. Call it every second.
+func (m *Machine) Expire(failedBefore, now domain.Instant) {
+	for _, id := range m.state.FailedBefore(failedBefore, expireBatch) {
+		if m.Full() {
+			return // the next round comes to the rest
+		}
+		m.must(m.state.Find(id), domain.ExpireTask{}, domain.ByEngine, now)
+	}
+}
+
 // Stale is the number of reports that came too late to count.
 func (m *Machine) Stale() uint64 { return m.stale }
 

@@ -158,10 +158,14 @@ func describe(v *taskView, e tasker.Event) (subject, text string) {
 		text = "paused" + because(x.Reason)
 	case domain.TaskResumed:
 		text = "resumed" + because(x.Reason)
+	case domain.TaskExpired:
+		text = "expired: it can no longer be retried"
 	case domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
-		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped:
+		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped,
+		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom:
 		return describeStep(v, e)
-	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskAnnotated, domain.Unknown:
+	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskAnnotated, domain.Signal,
+		domain.Unknown:
 	}
 	return subject, text
 }
@@ -199,8 +203,24 @@ func describeStep(v *taskView, e tasker.Event) (subject, text string) {
 		text = "resolved" + because(x.Reason)
 	case domain.StepSkipped:
 		text = "skipped" + because(x.Reason)
+	case domain.StepProgressed:
+		text = progressText(x)
+	case domain.StepLogAppended:
+		text = strings.Join(x.Lines, "\n")
 	}
 	return s.name, text
+}
+
+// progressText is how far a step has come: "40 of 100, half an hour left".
+func progressText(p domain.StepProgressed) string {
+	text := oneLine(p.Message)
+	switch {
+	case p.Total > 0:
+		text = strings.TrimSuffix(fmt.Sprintf("%d of %d, %s", p.Done, p.Total, text), ", ")
+	case p.Done > 0:
+		text = strings.TrimSuffix(fmt.Sprintf("%d done, %s", p.Done, text), ", ")
+	}
+	return text
 }
 
 func because(reason string) string {

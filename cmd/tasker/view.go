@@ -154,7 +154,8 @@ func (v *taskView) apply(e tasker.Event) bool {
 	case domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
 		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped:
 		v.applyStep(x, at)
-	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskAnnotated, domain.Unknown:
+	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskAnnotated, domain.TaskExpired,
+		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.Signal, domain.Unknown:
 	}
 	return true
 }

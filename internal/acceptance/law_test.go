@@ -107,7 +107,11 @@ func (w *world) lawful(task *tasker.Task, records []tasker.Event) {
 			w.t.Errorf("%s cannot be read", r.Event.Type())
 		case domain.TaskCreated, domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskFailed,
 			domain.TaskRetryRequested, domain.TaskPaused, domain.TaskResumed, domain.TaskAnnotated,
-			domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted: // no step's
+			domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskExpired, domain.Signal: // no step's
+		case domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom:
+			if s := e.(domain.StepEvent); running[s.StepName()] != s.AttemptNumber() {
+				w.t.Errorf("attempt %d of %s says %s while attempt %d runs: %v", s.AttemptNumber(), s.StepName(), r.Event.Type(), running[s.StepName()], lines(records))
+			}
 		}
 	}
 	if ended != task.State.Ended() {

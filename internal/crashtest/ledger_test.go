@@ -115,9 +115,12 @@ func (l *ledger) task(r domain.Record, a *account) {
 	case domain.TaskRetryRequestedType:
 		move(domain.Pending, domain.Error)
 	case domain.TaskAnnotatedType, domain.TaskPausedType, domain.TaskResumedType:
+	case domain.TaskExpiredType:
+		move(domain.Error, domain.Error)
 	case domain.PartitionOpenedType, domain.PartitionSkippedType, domain.DefinitionAdoptedType, domain.TaskCreatedType,
 		domain.StepExecutionRequestedType, domain.StepCompletedType, domain.StepFailedType, domain.StepRetryRequestedType,
-		domain.StepCancelledType, domain.StepResolvedManuallyType, domain.StepSkippedType:
+		domain.StepCancelledType, domain.StepResolvedManuallyType, domain.StepSkippedType, domain.StepCheckpointedType,
+		domain.StepProgressedType, domain.StepLogAppendedType:
 		l.fail(r, "it is no event of a task alone")
 	}
 }
@@ -167,10 +170,14 @@ func (l *ledger) step(r domain.Record, a *account, e domain.StepEvent) {
 			l.fail(r, "the step is %s", s.state)
 		}
 		s.state = domain.ResolvedManually
+	case domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom:
+		if s.state != domain.InProgress || r.Event.(domain.StepEvent).AttemptNumber() != s.attempt {
+			l.fail(r, "the step is %s, attempt %d", s.state, s.attempt)
+		}
 	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskCreated,
 		domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskCompleted, domain.TaskFailed,
 		domain.TaskRetryRequested, domain.TaskCancelled, domain.TaskResolvedManually, domain.TaskPaused, domain.TaskResumed,
-		domain.TaskAnnotated, domain.Unknown:
+		domain.TaskAnnotated, domain.TaskExpired, domain.Signal, domain.Unknown:
 		l.fail(r, "it is no event of a step")
 	}
 }

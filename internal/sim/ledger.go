@@ -28,6 +28,7 @@ type history struct {
 	def          *domain.Definition
 	state        domain.State
 	paused       bool
+	expired      bool
 	steps        []track
 	last, before uint64 // newest commits
 	input        uint32
@@ -45,6 +46,7 @@ type track struct {
 	count   int // executions of the round that count
 	lost    int // those that do not
 	limit   int // an operator's; 0 = the template's
+	cursor  string
 }
 
 // ending is when a run of a task was over.
@@ -105,12 +107,13 @@ func (l *ledger) record(w *world, r domain.Record) string {
 		return ""
 	case domain.TaskCreated:
 		return l.create(w, r, e)
-	case domain.Unknown:
+	case domain.Unknown, domain.Signal:
 		return "nobody knows this fact"
 	case domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskCompleted, domain.TaskFailed,
 		domain.TaskRetryRequested, domain.TaskCancelled, domain.TaskResolvedManually, domain.TaskPaused, domain.TaskResumed,
 		domain.TaskAnnotated, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
-		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped:
+		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped, domain.TaskExpired,
+		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom:
 		// About a task that exists: below.
 	}
 	h := l.tasks[r.Task]
@@ -166,6 +169,9 @@ func (l *ledger) create(w *world, r domain.Record, e domain.TaskCreated) string 
 
 // task applies a fact about the whole task.
 func (h *history) task(e domain.Event) string {
+	if _, note := e.(domain.TaskAnnotated); h.expired && !note {
+		return "it has expired"
+	}
 	ok := false
 	from := h.state
 	switch e.(type) {
@@ -190,7 +196,10 @@ func (h *history) task(e domain.Event) string {
 		ok, h.paused = from.Live() && h.paused, false
 	case domain.TaskAnnotated:
 		ok = true
+	case domain.TaskExpired:
+		ok, h.expired = from == domain.Error && !h.expired, true
 	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskCreated, domain.Unknown,
+		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.Signal,
 		domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
 		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped:
 		// Not about a whole task.
@@ -262,6 +271,11 @@ func (l *ledger) step(h *history, ev domain.StepEvent, r domain.Record) string {
 	case domain.StepResolvedManually:
 		ok = s.state == domain.Pending || s.state == domain.Error
 		s.state, s.wake = domain.ResolvedManually, 0
+	case domain.StepCheckpointed:
+		ok = s.state == domain.InProgress && e.Attempt == s.attempt && h.state.Live()
+		s.cursor = string(e.Cursor)
+	case domain.StepProgressed, domain.StepLogAppended, domain.Custom:
+		ok = s.state == domain.InProgress && ev.AttemptNumber() == s.attempt && h.state.Live()
 	case domain.StepSkipped:
 		ok = s.state == domain.Pending && h.state.Live() && !h.paused && h.parentsSatisfy(i) && h.def.Steps[i].Skippable
 		s.state = domain.Complete

@@ -84,7 +84,8 @@ func levelOf(e domain.Event) slog.Level {
 	case domain.PartitionOpened, domain.DefinitionAdopted, domain.TaskCreated, domain.TaskStartRequested,
 		domain.TaskReenqueued, domain.TaskDelayed, domain.TaskRetryRequested, domain.TaskPaused, domain.TaskResumed,
 		domain.TaskAnnotated, domain.StepExecutionRequested, domain.StepCompleted, domain.StepRetryRequested,
-		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped, domain.Unknown:
+		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped, domain.TaskExpired,
+		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.Signal, domain.Unknown:
 		return slog.LevelDebug
 	}
 	return slog.LevelDebug
@@ -149,7 +150,10 @@ func appendDetails(attrs []slog.Attr, c subscribers.Committed) []slog.Attr {
 		attrs = append(attrs, slog.String("hash", e.Hash))
 	case domain.TaskCreated, domain.TaskStartRequested, domain.TaskRetryRequested, domain.TaskPaused, domain.TaskResumed,
 		domain.TaskAnnotated, domain.StepExecutionRequested, domain.StepRetryRequested, domain.StepCancelled,
-		domain.StepResolvedManually, domain.Unknown:
+		domain.StepResolvedManually, domain.TaskExpired, domain.StepCheckpointed, domain.StepLogAppended, domain.Custom,
+		domain.Signal, domain.Unknown:
+	case domain.StepProgressed:
+		attrs = append(attrs, slog.Int("done", e.Done), slog.Int("total", e.Total), slog.String("message", e.Message))
 	}
 	return attrs
 }
