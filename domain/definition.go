@@ -18,6 +18,7 @@ const (
 	MaxNameLength        = 128
 	MaxNames             = 384 << 10 // bytes of all step names together: one event may have to list them
 	MaxListed            = 1_000     // waits of a backoff list
+	MaxCustomEvents      = 1_000     // custom events that one list declares
 )
 
 // SleepHandler is the handler name whose steps the engine itself completes when their time has come.
@@ -36,6 +37,9 @@ type Definition struct {
 	Deadline    time.Duration   // from creation or the last retry of the task; 0 = none
 	Output      string          // the step whose result is the task's; "" = the results of the leaves by name
 	Tags        []string        // added to those of every task
+
+	Identity     Identity      // what makes two submissions without a key the same task; default none
+	CustomEvents []CustomEvent // that the handler of every step may emit; see DeclaresEvent
 
 	graph *Graph
 	hash  string
@@ -59,6 +63,10 @@ type StepTemplate struct {
 	FinalErrors     []ErrorKind     // kinds that are not retried, besides permanent
 	DependentSystem string          // the outside system that the step talks to
 	Wait            time.Duration   // of a sleep step: how long; from handler_config.duration
+	CustomEvents    []CustomEvent   // that the handler may emit, besides those of the definition
+	// HeartbeatTimeout ends an execution whose handler gave no sign of life for that long, with kind timeout. 0 = none.
+	// Less than Timeout, and not of a sleep.
+	HeartbeatTimeout time.Duration
 }
 
 // NoTimeout is the Timeout of a step that may run for ever (timeout: 0 on the wire).

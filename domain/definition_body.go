@@ -18,6 +18,9 @@ type bodyDefinition struct {
 	Deadline    string          `json:"deadline,omitempty"`
 	Output      string          `json:"output,omitempty"`
 	Tags        []string        `json:"tags,omitempty"`
+
+	Identity     any         `json:"identity,omitempty"` // text or object
+	CustomEvents []bodyEvent `json:"custom_events,omitempty"`
 }
 
 type bodyStep struct {
@@ -31,10 +34,17 @@ type bodyStep struct {
 	Backoff         *bodyBackoff    `json:"backoff,omitempty"`
 	MaxRetryAfter   string          `json:"max_retry_after,omitempty"`
 	Timeout         any             `json:"timeout,omitempty"` // text, or the number 0
+	Heartbeat       string          `json:"heartbeat_timeout,omitempty"`
 	Skippable       bool            `json:"skippable,omitempty"`
 	Optional        bool            `json:"optional,omitempty"`
 	FinalErrors     []ErrorKind     `json:"final_errors,omitempty"`
 	DependentSystem string          `json:"dependent_system,omitempty"`
+	CustomEvents    []bodyEvent     `json:"custom_events,omitempty"`
+}
+
+type bodyEvent struct {
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
 }
 
 type bodyBackoff struct {
@@ -59,6 +69,9 @@ func (d *Definition) encode() ([]byte, error) {
 		Deadline:    durationText(d.Deadline, 0),
 		Output:      d.Output,
 		Tags:        d.Tags,
+
+		Identity:     d.Identity.body(),
+		CustomEvents: eventBodies(d.CustomEvents),
 	}
 	for i := range d.Steps {
 		b.Steps[i] = d.Steps[i].body()
@@ -80,6 +93,8 @@ func (s *StepTemplate) body() bodyStep {
 		Optional:        s.Optional,
 		FinalErrors:     s.FinalErrors,
 		DependentSystem: s.DependentSystem,
+		CustomEvents:    eventBodies(s.CustomEvents),
+		Heartbeat:       durationText(s.HeartbeatTimeout, 0),
 	}
 	if s.NotRetryable {
 		b.Retryable = new(bool)
@@ -92,6 +107,14 @@ func (s *StepTemplate) body() bodyStep {
 		b.Timeout = s.Timeout.String()
 	}
 	return b
+}
+
+func eventBodies(events []CustomEvent) []bodyEvent {
+	out := make([]bodyEvent, len(events))
+	for i, e := range events {
+		out[i] = bodyEvent(e)
+	}
+	return out
 }
 
 // body is nil when everything is default.

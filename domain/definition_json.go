@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,23 +15,30 @@ const ExecHandler = "exec"
 // and the defaults are part of the format: a change changes the hash, or the meaning, of what is stored.
 var (
 	definitionKeys = []string{"name", "namespace", "version", "description", "schema", "steps", "on_failure", "deadline",
-		"output", "tags"}
+		"output", "tags", "identity", "custom_events"}
 	stepKeys = []string{"name", "description", "handler", "handler_config", "depends_on", "retryable", "retry_limit",
-		"backoff", "max_retry_after", "timeout", "skippable", "optional", "final_errors", "dependent_system", "command"}
-	backoffKeys = []string{"strategy", "base", "factor", "list", "max", "jitter"}
+		"backoff", "max_retry_after", "timeout", "heartbeat_timeout", "skippable", "optional", "final_errors",
+		"dependent_system", "custom_events", "command"}
+	backoffKeys     = []string{"strategy", "base", "factor", "list", "max", "jitter"}
+	identityKeys    = []string{"strategy", "window"}
+	customEventKeys = []string{"name", "description"}
 )
 
-// Keys that mean something, here or in Tasker, and that nothing would obey yet, with what to write instead.
+// Keys of Tasker's own files, with what to write instead. Package infra/yamldef reads them; the one internal form has
+// one word for each thing.
 var (
-	unsupportedDefinitionKeys = map[string]string{
-		"identity": "", "custom_events": "", "environments": "", "concurrent": "", "handler_config": "",
-		"task_handler_class": "", "module_namespace": "", "named_steps": "",
+	taskerDefinitionKeys = map[string]string{
+		"concurrent":               "leave it out: steps that do not depend on each other run at the same time",
 		"default_dependent_system": "write dependent_system in each step",
+		"environments":             "an environment is chosen when a file is loaded",
+		"handler_config":           "write handler_config in each step",
+		"module_namespace":         "leave it out: a task handler is registered by namespace, name and version",
+		"named_steps":              "leave it out: the steps have their names",
 		"namespace_name":           "write namespace",
 		"step_templates":           "write steps",
+		"task_handler_class":       "leave it out: a task handler is registered by namespace, name and version",
 	}
-	unsupportedStepKeys = map[string]string{
-		"custom_events":       "",
+	taskerStepKeys = map[string]string{
 		"handler_class":       "write handler",
 		"depends_on_step":     "write depends_on",
 		"depends_on_steps":    "write depends_on",
@@ -44,33 +52,42 @@ var (
 // in canonical form: compact, keys in fixed order, without what is default.
 //
 // The form: durations are Go strings ("15m") or numbers of seconds; timeout 0 is NoTimeout, jitter 0 is NoJitter;
-// depends_on is a name or a list of names; null is the same as leaving a key out.
+// depends_on is a name or a list of names; identity is a strategy or an object; a custom event is a name or an object;
+// null is the same as leaving a key out.
 func ParseDefinition(body []byte) (*Definition, error) {
+	d, err := InspectDefinition(body)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// InspectDefinition is ParseDefinition for those who look for mistakes: with an error it also returns what could be
+// read, for more checks. Such a definition has no graph, body and hash, what was wrong is missing in it or still
+// wrong, and it must not be run. It is never nil.
+func InspectDefinition(body []byte) (*Definition, error) {
 	p, d := &problems{}, &Definition{}
 	root, duplicates, err := parseJSON(body)
 	switch {
 	case err != nil:
 		p.add("", err.Error(), "")
-		return nil, p.err("")
+		return d, p.err("")
 	case root.kind != jsonObject:
 		p.add("", "a definition must be an object, not "+root.kind.String(), "")
-		return nil, p.err("")
+		return d, p.err("")
 	case duplicates:
 		root.reportDuplicates("", p)
 	}
 	r := definitionReader{p}
 	r.definition(&root, d)
 	d.validate(p)
-	if err := p.err(d.Name); err != nil {
-		return nil, err
-	}
-	return d, nil
+	return d, p.err(d.Name)
 }
 
 type definitionReader struct{ *problems }
 
 // object calls read for every key of the object at path that is known and not null, and reports the others.
-func (r definitionReader) object(n *jsonNode, path, where string, keys []string, unsupported map[string]string,
+func (r definitionReader) object(n *jsonNode, path, where string, keys []string, tasker map[string]string,
 	read func(key string, v *jsonNode, at string),
 ) {
 	for i, key := range n.keys {
@@ -81,12 +98,12 @@ func (r definitionReader) object(n *jsonNode, path, where string, keys []string,
 			}
 			continue
 		}
-		if hint, ok := unsupported[key]; ok {
-			r.read(at, fmt.Sprintf("key %q%s is not supported yet", key, where), hint)
+		if hint, ok := tasker[key]; ok {
+			r.read(at, fmt.Sprintf("key %q%s is one of Tasker's files, not of the JSON form", key, where), hint)
 			r.excuseReplaced(path, key)
 			continue
 		}
-		meant := r.suggest(key, keys)
+		meant := r.suggest(key, append(slices.Clone(keys), slices.Sorted(maps.Keys(tasker))...))
 		if meant != "" && n.find(meant) == nil {
 			r.excuse(JoinPath(path, meant)) // not also missing
 		}
@@ -105,7 +122,7 @@ func (r definitionReader) excuseReplaced(path, key string) {
 }
 
 func (r definitionReader) definition(n *jsonNode, d *Definition) {
-	r.object(n, "", "", definitionKeys, unsupportedDefinitionKeys, func(key string, v *jsonNode, at string) {
+	r.object(n, "", "", definitionKeys, taskerDefinitionKeys, func(key string, v *jsonNode, at string) {
 		switch key {
 		case "name":
 			r.text(v, at, key, &d.Name)
@@ -131,6 +148,10 @@ func (r definitionReader) definition(n *jsonNode, d *Definition) {
 			r.text(v, at, key, &d.Output)
 		case "tags":
 			d.Tags = r.texts(v, at, key)
+		case "identity":
+			r.identity(v, at, &d.Identity)
+		case "custom_events":
+			d.CustomEvents = r.customEvents(v, at, "")
 		}
 	})
 }
@@ -161,7 +182,7 @@ func (r definitionReader) step(n *jsonNode, path string, s *StepTemplate) {
 	if name := n.find("name"); name != nil && name.kind == jsonString {
 		where = fmt.Sprintf(" in step %q", clip(name.text))
 	}
-	r.object(n, path, where, stepKeys, unsupportedStepKeys, func(key string, v *jsonNode, at string) {
+	r.object(n, path, where, stepKeys, taskerStepKeys, func(key string, v *jsonNode, at string) {
 		switch key {
 		case "name":
 			r.text(v, at, key, &s.Name)
@@ -185,6 +206,8 @@ func (r definitionReader) step(n *jsonNode, path string, s *StepTemplate) {
 			if s.Timeout = r.duration(v, at, key, mayBeZero); s.Timeout == 0 && !r.excused[at] {
 				s.Timeout = NoTimeout
 			}
+		case "heartbeat_timeout":
+			s.HeartbeatTimeout = r.duration(v, at, key, mayBeZero)
 		case "skippable":
 			s.Skippable = r.truth(v, at, key, false)
 		case "optional":
@@ -195,6 +218,8 @@ func (r definitionReader) step(n *jsonNode, path string, s *StepTemplate) {
 			}
 		case "dependent_system":
 			r.text(v, at, key, &s.DependentSystem)
+		case "custom_events":
+			s.CustomEvents = r.customEvents(v, at, where)
 		case "command":
 			r.command(v, n, path, s)
 		}

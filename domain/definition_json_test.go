@@ -40,9 +40,11 @@ func TestEveryFieldIsReadAndWrittenBack(t *testing.T) {
 		`"steps":[{"name":"cart","handler":"exec","handler_config":{"command":"echo hi"}},` +
 		`{"name":"pay","description":"takes money","handler":"Payments::Charge","handler_config":{"amount":1152921504606846976,"b":[1.50,null]},` +
 		`"depends_on":["cart"],"retryable":false,"retry_limit":5,"backoff":{"strategy":"exponential","base":"2s","factor":1.5,"max":"1m0s","jitter":0},` +
-		`"max_retry_after":"1h0m0s","timeout":0,"skippable":true,"optional":true,"final_errors":["timeout","declined"],"dependent_system":"bank"},` +
-		`{"name":"ship","handler":"ship","backoff":{"strategy":"list","list":["1s","5s"],"jitter":0.25},"timeout":"30s"}],` +
-		`"on_failure":"stop","deadline":"24h0m0s","output":"ship","tags":["a","b"]}`
+		`"max_retry_after":"1h0m0s","timeout":0,"skippable":true,"optional":true,"final_errors":["timeout","declined"],"dependent_system":"bank",` +
+		`"custom_events":[{"name":"payment.declined","description":"the bank said no"},{"name":"payment_made"}]},` +
+		`{"name":"ship","handler":"ship","backoff":{"strategy":"list","list":["1s","5s"],"jitter":0.25},"timeout":"30s","heartbeat_timeout":"5s"}],` +
+		`"on_failure":"stop","deadline":"24h0m0s","output":"ship","tags":["a","b"],` +
+		`"identity":{"strategy":"hash","window":"5m0s"},"custom_events":[{"name":"order.shipped"}]}`
 	d, err := domain.ParseDefinition([]byte(body))
 	if err != nil {
 		t.Fatal(err)
@@ -58,18 +60,41 @@ func TestEveryFieldIsReadAndWrittenBack(t *testing.T) {
 		Backoff: domain.Backoff{Strategy: domain.StrategyExponential, Base: 2 * time.Second, Factor: 1.5, Max: time.Minute,
 			Jitter: domain.NoJitter},
 		FinalErrors: []domain.ErrorKind{domain.KindTimeout, "declined"}, DependentSystem: "bank",
+		CustomEvents: []domain.CustomEvent{{Name: "payment.declined", Description: "the bank said no"}, {Name: "payment_made"}},
 	}
 	if diff := cmp.Diff(want, pay); diff != "" {
 		t.Error(diff)
+	}
+	if d.Steps[2].HeartbeatTimeout != 5*time.Second || d.Identity != (domain.Identity{Strategy: domain.IdentityHash, Window: 5 * time.Minute}) {
+		t.Errorf("heartbeat %s, identity %v", d.Steps[2].HeartbeatTimeout, d.Identity)
+	}
+}
+
+// Hashes are stored with every task: a release that gives a definition another one would not find it again.
+func TestADefinitionKeepsItsHash(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"name":"order","namespace":"shop","version":"1.10.0","description":"buys <things>","schema":{"type":"object"},"steps":[{"name":"cart","handler":"exec","handler_config":{"command":"echo hi"}},{"name":"pay","description":"takes money","handler":"Payments::Charge","handler_config":{"amount":1152921504606846976,"b":[1.50,null]},"depends_on":["cart"],"retryable":false,"retry_limit":5,"backoff":{"strategy":"exponential","base":"2s","factor":1.5,"max":"1m0s","jitter":0},"max_retry_after":"1h0m0s","timeout":0,"skippable":true,"optional":true,"final_errors":["timeout","declined"],"dependent_system":"bank"},{"name":"ship","handler":"ship","backoff":{"strategy":"list","list":["1s","5s"],"jitter":0.25},"timeout":"30s"}],"on_failure":"stop","deadline":"24h0m0s","output":"ship","tags":["a","b"]}`: "94c78ee0c1fa9dda12af22b7ae27f0c8",
+		`{"name":"n","steps":[{"name":"a","handler":"h"}]}`: "a6400d5fab5967b07552102ee62dafc5",
+	} {
+		d, err := domain.ParseDefinition([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Hash() != want || string(d.Body()) != body {
+			t.Errorf("hash %s, want %s; body %s", d.Hash(), want, d.Body())
+		}
 	}
 }
 
 func TestShorthandsMeanTheSameAsTheLongForm(t *testing.T) {
 	short := `{"namespace":null,"steps":[{"command":"echo \"<hi>\"","name":"a","timeout":900},
-		{"depends_on":"a","name":"b","handler":"h","handler_config":{"y":1,"x":{"d":1,"c":2}},"timeout":1.5,"retry_limit":3}],"name":"n","version":""}`
+		{"depends_on":"a","name":"b","handler":"h","handler_config":{"y":1,"x":{"d":1,"c":2}},"timeout":1.5,"retry_limit":3,"custom_events":["x.y",{"name":"z"}]}],
+		"name":"n","version":"","identity":"hash","custom_events":["w"]}`
 	long := `{"name":"n","namespace":"default","version":"0.1.0","steps":[{"name":"a","handler":"exec",
 		"handler_config":{"command":"echo \"<hi>\""},"timeout":"15m","depends_on":[]},
-		{"name":"b","handler":"h","handler_config":{"x":{"c":2,"d":1},"y":1},"depends_on":["a"],"timeout":"1500ms"}]}`
+		{"name":"b","handler":"h","handler_config":{"x":{"c":2,"d":1},"y":1},"depends_on":["a"],"timeout":"1500ms",
+		"heartbeat_timeout":0,"custom_events":[{"name":"x.y","description":""},{"name":"z"}]}],
+		"identity":{"strategy":"hash","window":60},"custom_events":[{"name":"w"}]}`
 	a, err := domain.ParseDefinition([]byte(short))
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +155,13 @@ func anyDefinition(t *rapid.T) *domain.Definition {
 		OnFailure:   rapid.SampledFrom([]domain.OnFailure{"", domain.FinishBranches, domain.Stop}).Draw(t, "on_failure"),
 		Deadline:    duration.Draw(t, "deadline"),
 		Tags:        rapid.SliceOfN(rapid.StringMatching(`[a-z]+`), 0, 3).Draw(t, "tags"),
+		Identity: rapid.SampledFrom([]domain.Identity{
+			{}, {Strategy: domain.IdentityDefault}, {Strategy: domain.IdentityHash}, {Strategy: domain.IdentityHash, Window: time.Hour},
+			{Strategy: domain.IdentityCustom},
+		}).Draw(t, "identity"),
 	}
+	events := rapid.SampledFrom([][]domain.CustomEvent{nil, {{Name: "a.b"}}, {{Name: "c", Description: "d"}, {Name: "-_."}}})
+	d.CustomEvents = events.Draw(t, "custom_events")
 	n := rapid.IntRange(1, 8).Draw(t, "steps")
 	for i := range n {
 		s := domain.StepTemplate{
@@ -145,12 +176,18 @@ func anyDefinition(t *rapid.T) *domain.Definition {
 			Skippable:       rapid.Bool().Draw(t, "skippable"),
 			Optional:        rapid.Bool().Draw(t, "optional"),
 			DependentSystem: word.Draw(t, "dependent_system"),
+			CustomEvents:    events.Draw(t, "custom_events"),
 			Backoff:         domain.Backoff{Max: duration.Draw(t, "max"), Jitter: rapid.SampledFrom([]float64{0, domain.NoJitter, 0.3, 1}).Draw(t, "jitter")},
 		}
 		for j := range i {
 			if rapid.Bool().Draw(t, "edge") {
 				s.DependsOn = append(s.DependsOn, string(rune('a'+j)))
 			}
+		}
+		if s.Timeout == domain.NoTimeout {
+			s.HeartbeatTimeout = duration.Draw(t, "heartbeat")
+		} else if s.Timeout > 1 {
+			s.HeartbeatTimeout = s.Timeout / 2
 		}
 		switch rapid.IntRange(0, 4).Draw(t, "strategy") {
 		case 0:

@@ -75,6 +75,7 @@ func (d *Definition) setDefaults() {
 	orDefault(&d.Namespace, DefaultNamespace)
 	orDefault(&d.Version, DefaultVersion)
 	orDefault(&d.OnFailure, FinishBranches)
+	d.Identity.setDefaults()
 	for i := range d.Steps {
 		s := &d.Steps[i]
 		orDefault(&s.RetryLimit, DefaultRetryLimit)
@@ -133,6 +134,8 @@ func (d *Definition) checkHead(p *problems) {
 	if d.Deadline < 0 {
 		p.addf("deadline", "deadline must not be negative, got %s", d.Deadline)
 	}
+	d.Identity.check(p)
+	checkCustomEvents(d.CustomEvents, "custom_events", p)
 	schema, n := canonicalJSON(d.Schema, "schema", p)
 	if d.Schema = schema; schema != nil && n.kind != jsonObject {
 		p.add("schema", "schema must be a JSON Schema object, not "+n.kind.String(), "")
@@ -165,6 +168,8 @@ func (s *StepTemplate) check(at string, p *problems) {
 	if s.Timeout < 0 && s.Timeout != NoTimeout {
 		p.addf(at+".timeout", "timeout must not be negative, got %s", s.Timeout)
 	}
+	s.checkHeartbeat(at+".heartbeat_timeout", p)
+	checkCustomEvents(s.CustomEvents, at+".custom_events", p)
 	for i, kind := range s.FinalErrors {
 		if kind == "" {
 			p.add(IndexPath(at+".final_errors", i), "an empty error kind", "")
@@ -172,6 +177,18 @@ func (s *StepTemplate) check(at string, p *problems) {
 		checkText(string(kind), IndexPath(at+".final_errors", i), p)
 	}
 	s.Backoff.check(at+".backoff", p)
+}
+
+func (s *StepTemplate) checkHeartbeat(at string, p *problems) {
+	switch {
+	case s.HeartbeatTimeout < 0:
+		p.addf(at, "heartbeat_timeout must not be negative, got %s", s.HeartbeatTimeout)
+	case s.HeartbeatTimeout > 0 && s.Handler == SleepHandler:
+		p.add(at, "a sleep has no heartbeat_timeout", "leave it out: a sleep is a timer of the engine")
+	case s.Timeout > 0 && s.HeartbeatTimeout >= s.Timeout:
+		p.add(at, fmt.Sprintf("heartbeat_timeout must be less than timeout: it is %s, and timeout is %s", s.HeartbeatTimeout, s.Timeout),
+			"the timeout would always come first")
+	}
 }
 
 func (s *StepTemplate) checkHandler(at string, p *problems) {

@@ -45,6 +45,7 @@ func TestValidateFillsInEveryDefault(t *testing.T) {
 	}
 	want := &domain.Definition{
 		Namespace: "default", Name: "order", Version: "0.1.0", OnFailure: domain.FinishBranches,
+		Identity: domain.Identity{Strategy: domain.IdentityDefault},
 		Steps: []domain.StepTemplate{
 			{
 				Name: "a", Handler: "noop", RetryLimit: 3, MaxRetryAfter: 24 * time.Hour, Timeout: 15 * time.Minute,
@@ -156,6 +157,34 @@ func TestEveryRuleIsReportedWithItsPath(t *testing.T) {
 		"sleep with nonsense": {sleep(`{"duration":"5 minutes"}`),
 			[]string{`steps[0].handler_config.duration: duration is not a duration: "5 minutes": write it like 90s, 15m or 1h30m, or as a number of seconds`}},
 		"sleep of no length": {sleep(`{"duration":0}`), []string{`steps[0].handler_config.duration: duration must be more than 0, got 0s`}},
+		"heartbeat": {definition(domain.StepTemplate{Name: "a", Handler: "noop", HeartbeatTimeout: -1},
+			domain.StepTemplate{Name: "b", Handler: "noop", HeartbeatTimeout: 15 * time.Minute},
+			domain.StepTemplate{Name: "c", Handler: "sleep", Wait: 1, HeartbeatTimeout: 1}),
+			[]string{
+				`steps[0].heartbeat_timeout: heartbeat_timeout must not be negative, got -1ns`,
+				`steps[1].heartbeat_timeout: heartbeat_timeout must be less than timeout: it is 15m0s, and timeout is 15m0s: the timeout would always come first`,
+				`steps[2].heartbeat_timeout: a sleep has no heartbeat_timeout: leave it out: a sleep is a timer of the engine`,
+			}},
+		"identity of nobody": {with(func(d *domain.Definition) { d.Identity.Strategy = "hsah" }),
+			[]string{`identity.strategy: unknown identity strategy "hsah": did you mean "hash"?`}},
+		"identity without a window": {with(func(d *domain.Definition) { d.Identity.Window = time.Minute }),
+			[]string{`identity.window: identity strategy "default" has no window: only hash has one`}},
+		"identity of a moment": {with(func(d *domain.Definition) {
+			d.Identity = domain.Identity{Strategy: domain.IdentityHash, Window: time.Microsecond}
+		}), []string{`identity.window: window must be at least 1ms, got 1µs`}},
+		"custom events": {with(func(d *domain.Definition) {
+			d.CustomEvents = []domain.CustomEvent{{Name: "order shipped"}, {}, {Name: strings.Repeat("x", 129)}, {Name: "task.x"}, {Name: "a"}}
+			d.Steps[0].CustomEvents = []domain.CustomEvent{{Name: "a"}, {Name: "b", Description: "\xff"}, {Name: "a"}}
+		}), []string{
+			`custom_events[0].name: custom event "order shipped" has the character ' ': allowed are A-Z a-z 0-9 _ - .`,
+			`custom_events[1].name: custom event has no name`,
+			`custom_events[2].name: custom event has 129 bytes; at most 128 are allowed`,
+			`custom_events[3].name: custom event "task.x" begins like the engine's own events: "task." is reserved: leave it out, or write another word before it`,
+			`steps[0].custom_events[1].description: "\xff" is not UTF-8 text`,
+			`steps[0].custom_events[2].name: duplicate custom event "a"`,
+		}},
+		"too many custom events": {with(func(d *domain.Definition) { d.CustomEvents = make([]domain.CustomEvent, domain.MaxCustomEvents+1) }),
+			[]string{`custom_events: 1001 custom events; at most 1000 are allowed in one list`}},
 		"wait without sleep": {definition(domain.StepTemplate{Name: "a", Handler: "noop", Wait: 1}),
 			[]string{`steps[0].handler: step "a" has a wait, but its handler is "noop": only handler "sleep" waits`}},
 	}
