@@ -19,6 +19,12 @@ type StepHandler interface {
 	Handle(ctx context.Context, task TaskView, sequence Sequence, step StepView) (any, error)
 }
 
+// ResultsProcessor is a hook that a StepHandler may have (Tasker's process_results): it shapes what Handle returned into
+// the result that is stored. It runs in the same execution; its error fails it like one of Handle.
+type ResultsProcessor interface {
+	ProcessResults(ctx context.Context, step StepView, output any) (any, error)
+}
+
 // TaskHandler gives the step handlers of one definition.
 type TaskHandler interface {
 	// GetStepHandler returns the handler for the step. An error, or a nil handler, fails the execution for good.
@@ -68,7 +74,10 @@ type StepView struct {
 	RetryLimit      int
 	LastError       *StepError // of the previous attempt
 	Result          json.RawMessage
-	IdempotencyKey  string // task + step + round: the same for every attempt of a round
+	Cursor          json.RawMessage // what an earlier attempt's Checkpoint stored; nil = nothing
+	IdempotencyKey  string          // task + step + round: the same for every attempt of a round
+
+	run Run
 }
 
 // Sequence is the steps of the task in definition order (Tasker's word), with the results of those that are over.
