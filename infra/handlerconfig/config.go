@@ -18,13 +18,16 @@ import (
 // Decode reads config into the struct that out points to, by its json tags. A key that the struct has not, also one in
 // another case, is an error: a setting that nobody obeys is a lie. All of them are named at once. No config, and null,
 // leave out as it is.
-func Decode(config json.RawMessage, out any) error {
+func Decode(config json.RawMessage, out any) error { return DecodeAt("handler_config", config, out) }
+
+// DecodeAt is Decode for an object inside of the handler_config; errors name it by its path.
+func DecodeAt(path string, config json.RawMessage, out any) error {
 	if len(config) == 0 {
 		return nil
 	}
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(config, &keys); err != nil {
-		return fmt.Errorf("handler_config must be an object: %w", err)
+		return fmt.Errorf("%s must be an object: %w", path, err)
 	}
 	known := keysOf(out)
 	var unknown []string
@@ -35,15 +38,15 @@ func Decode(config json.RawMessage, out any) error {
 	}
 	if len(unknown) > 0 {
 		slices.Sort(unknown)
-		return fmt.Errorf("handler_config has unknown keys %s; known are %s",
-			strings.Join(unknown, ", "), strings.Join(known, ", "))
+		return fmt.Errorf("%s has unknown keys %s; known are %s",
+			path, strings.Join(unknown, ", "), strings.Join(known, ", "))
 	}
 	err := json.Unmarshal(config, out)
 	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && wrong.Field != "" {
-		return fmt.Errorf("handler_config.%s must be %s, not %s", wrong.Field, kindOf(wrong.Type), wrong.Value)
+		return fmt.Errorf("%s.%s must be %s, not %s", path, wrong.Field, kindOf(wrong.Type), wrong.Value)
 	}
 	if err != nil {
-		return fmt.Errorf("handler_config: %w", err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
@@ -68,6 +71,8 @@ func kindOf(t reflect.Type) string {
 		return "a list"
 	case reflect.Map, reflect.Struct:
 		return "an object"
+	case reflect.Bool:
+		return "true or false"
 	}
 	return "a " + t.String()
 }

@@ -50,3 +50,21 @@ func TestMistakesOfAConfigAreNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestObjectInsideOfAConfigIsNamedByItsPath(t *testing.T) {
+	var out struct {
+		On bool `json:"on"`
+	}
+	for config, want := range map[string]string{
+		`{"of":1}`:   `handler_config.tls has unknown keys "of"; known are on`,
+		`{"on":"y"}`: `handler_config.tls.on must be true or false, not string`,
+		`7`:          `handler_config.tls must be an object`,
+	} {
+		if err := handlerconfig.DecodeAt("handler_config.tls", json.RawMessage(config), &out); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q", config, err, want)
+		}
+	}
+	if err := handlerconfig.DecodeAt("handler_config.tls", json.RawMessage(`{"on":true}`), &out); err != nil || !out.On {
+		t.Errorf("%v, %+v", err, out)
+	}
+}

@@ -14,10 +14,12 @@ import (
 
 // A template is a string with places ${context.customer.email} or ${results.charge.id}: the task's context, and the
 // result of another step; below them keys of objects and indexes of lists (${context.items.0.sku}). $${ stands for ${.
+// Where the caller gives secrets, ${secret.NAME} is one of them.
 //
 // A string that is one place and nothing else becomes the value there, with its JSON type. In a longer text a string
 // stands as it is and everything else as compact JSON; null is an error there. A step that was skipped, or failed and
-// is optional, has the result null. Every other missing value is an error.
+// is optional, has the result null. Every other missing value is an error, unless the place has a default:
+// ${context.express:-false} (see place).
 
 // ErrNoValue: the value that a template names does not exist. It is in a permanent failure: values do not appear later.
 var ErrNoValue = errors.New("no such value")
@@ -26,15 +28,11 @@ var ErrNoValue = errors.New("no such value")
 type Scope struct {
 	Context json.RawMessage // of the task
 	Steps   domain.Sequence
+	// Secret gives the value of ${secret.name}. nil: templates cannot name secrets.
+	Secret func(ctx context.Context, name string) (string, error)
 }
 
-// part is either a literal text or, with a path, a place.
-type part struct {
-	text string
-	path []string
-}
-
-func parse(template string) ([]part, error) {
+func parse(template string, secrets bool) ([]part, error) {
 	var parts []part
 	rest, literal := template, ""
 	for {
@@ -46,27 +44,14 @@ func parse(template string) ([]part, error) {
 			literal, rest = literal+rest[:at-1]+"${", rest[at+2:]
 			continue
 		}
-		inner, after, closed := strings.Cut(rest[at+2:], "}")
-		if !closed {
-			return nil, fmt.Errorf("template %q: ${ without }; write $${ for a plain ${", template)
-		}
-		path := strings.Split(inner, ".")
-		switch {
-		case path[0] != "context" && path[0] != "results":
-			return nil, fmt.Errorf("template %q: ${%s} begins neither with context nor with results; write $${ for a plain ${",
-				template, inner)
-		case path[0] == "results" && len(path) == 1:
-			return nil, fmt.Errorf("template %q: ${results} needs the name of a step: ${results.step.key}", template)
-		}
-		for _, key := range path {
-			if key == "" {
-				return nil, fmt.Errorf("template %q: ${%s} has an empty key", template, inner)
-			}
+		p, after, err := place(rest[at+2:], secrets)
+		if err != nil {
+			return nil, fmt.Errorf("template %q: %w", template, err)
 		}
 		if literal += rest[:at]; literal != "" {
 			parts = append(parts, part{text: literal})
 		}
-		parts, rest, literal = append(parts, part{text: inner, path: path}), after, ""
+		parts, rest, literal = append(parts, p), after, ""
 	}
 	if literal += rest; literal != "" {
 		parts = append(parts, part{text: literal})
@@ -74,15 +59,47 @@ func parse(template string) ([]part, error) {
 	return parts, nil
 }
 
-// Check finds mistakes in the form of a template, before there are values.
+// Check finds mistakes in the form of a template, before there are values. Secrets are one.
 func Check(template string) error {
-	_, err := parse(template)
+	_, err := parse(template, false)
 	return err
 }
 
+// CheckSecret is Check for a template that may name secrets.
+func CheckSecret(template string) error {
+	_, err := parse(template, true)
+	return err
+}
+
+// Sample is a text that a template could become: each place is its default or, without one, "1". false when the template
+// is wrong, or begins with a place that has no default, so that its beginning is not known.
+func Sample(template string) (string, bool) {
+	parts, err := parse(template, true)
+	if err != nil || len(parts) > 0 && parts[0].path != nil && parts[0].fallback == nil {
+		return "", false
+	}
+	var out strings.Builder
+	for _, p := range parts {
+		switch {
+		case p.path == nil:
+			out.WriteString(p.text)
+		case p.fallback == nil:
+			out.WriteString("1")
+		case !isNull(p.fallback):
+			out.WriteString(plain(p.fallback))
+		}
+	}
+	return out.String(), true
+}
+
 // CheckAll checks every string inside of value, which may be nil.
-func CheckAll(value json.RawMessage) error {
-	_, err := walk(value, func(template string) (any, error) { return template, Check(template) })
+func CheckAll(value json.RawMessage) error { return checkAll(value, Check) }
+
+// CheckAllSecret is CheckAll for strings that may name secrets.
+func CheckAllSecret(value json.RawMessage) error { return checkAll(value, CheckSecret) }
+
+func checkAll(value json.RawMessage, check func(string) error) error {
+	_, err := walk(value, func(template string) (any, error) { return template, check(template) })
 	return err
 }
 
@@ -96,7 +113,7 @@ func (s Scope) ExpandAll(ctx context.Context, value json.RawMessage) (json.RawMe
 
 // Expand returns the JSON value of a template.
 func (s Scope) Expand(ctx context.Context, template string) (json.RawMessage, error) {
-	parts, err := parse(template)
+	parts, err := parse(template, s.Secret != nil)
 	if err != nil {
 		return nil, failed(err)
 	}
@@ -122,7 +139,7 @@ func (s Scope) Text(ctx context.Context, template string) (string, bool, error) 
 // TextWith is the text of a template with each value passed through escape, which also sees the text before it.
 func (s Scope) TextWith(ctx context.Context, template string, escape func(before, value string) (string, error),
 ) (string, error) {
-	parts, err := parse(template)
+	parts, err := parse(template, s.Secret != nil)
 	if err != nil {
 		return "", failed(err)
 	}
@@ -153,7 +170,12 @@ func (s Scope) join(ctx context.Context, parts []part, escape func(before, value
 	return out.String(), nil
 }
 
+// value is what stands at the place, or its default when that is missing or null. A default stands in for values only: a
+// step that does not exist or is not over is a mistake of the definition all the same.
 func (s Scope) value(ctx context.Context, p part) (json.RawMessage, error) {
+	if p.path[0] == "secret" {
+		return s.secret(ctx, p)
+	}
 	value, done := s.Context, 1
 	if p.path[0] == "results" {
 		step, err := s.Steps.Find(ctx, p.path[1])
@@ -173,13 +195,31 @@ func (s Scope) value(ctx context.Context, p part) (json.RawMessage, error) {
 	}
 	for ; done < len(p.path); done++ {
 		below, ok := child(value, p.path[done])
+		if !ok && p.fallback != nil {
+			return p.fallback, nil
+		}
 		if !ok {
 			return nil, failed(fmt.Errorf("${%s}: %s has no %q: %w",
 				p.text, strings.Join(p.path[:done], "."), p.path[done], ErrNoValue))
 		}
 		value = below
 	}
+	if isNull(value) && p.fallback != nil {
+		return p.fallback, nil
+	}
 	return value, nil
+}
+
+// secret is the value of a secret as JSON, or the default when there is none of that name.
+func (s Scope) secret(ctx context.Context, p part) (json.RawMessage, error) {
+	value, err := s.Secret(ctx, p.path[1])
+	switch {
+	case errors.Is(err, ErrNoValue) && p.fallback != nil:
+		return p.fallback, nil
+	case err != nil:
+		return nil, fmt.Errorf("${%s}: %w", p.text, err)
+	}
+	return encode(value)
 }
 
 func child(value json.RawMessage, key string) (json.RawMessage, bool) {

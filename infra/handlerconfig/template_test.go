@@ -145,7 +145,7 @@ func TestTextOfAPlaceThatIsNullIsNotThere(t *testing.T) {
 }
 
 func FuzzTemplatesThatPassTheCheckFailOnlyForTheirValues(f *testing.F) {
-	for _, seed := range []string{"", "${context.id}", "a$${b}", "${results.x}", "${", "$${", "${context.a.b}x${"} {
+	for _, seed := range []string{"", "${context.id}", "a$${b}", "${results.x}", "${", "$${", "${context.a.b}x${", "${context.x:-{\"a\":1}}", "${results.skipped:-x}"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, template string) {
