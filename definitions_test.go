@@ -215,11 +215,16 @@ func TestASubmissionThatWouldNotFitIntoAMessageIsRefused(t *testing.T) {
 	r := &router{payloads: newPayloads(memlog.New(memlog.Options{}))}
 	for name, v := range map[string]verb{
 		"reason": {Name: "cancel", Reason: long},
+		"actor":  {Name: "cancel", By: "ann\nand others"},
 		"inputs": {Name: "retry_step", Inputs: []byte(`"` + long + `"`)},
+		"limit":  {Name: "retry_step", RetryLimit: -1},
+		"note":   {Name: "annotate", Note: &noteRequest{Kind: "note", Value: []byte(`"` + long + `"`)}},
+		"kind":   {Name: "annotate", Note: &noteRequest{Value: []byte(`1`)}},
+		"empty":  {Name: "annotate", Note: &noteRequest{Kind: "note"}},
 		"verb":   {Name: "explode"},
 		"result": {Name: "resolve_step", Result: []byte("not json")},
 	} {
-		if _, _, err := r.command(t.Context(), &v); err == nil {
+		if _, err := r.command(t.Context(), &v); err == nil {
 			t.Errorf("%s: it was taken", name)
 		}
 	}

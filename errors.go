@@ -35,8 +35,10 @@ var (
 
 // DefinitionNotFoundError: nothing is registered under that name. It lists what is there.
 type DefinitionNotFoundError struct {
-	Namespace, Name, Version string
-	Known                    []string
+	Namespace string   `json:"namespace"`
+	Name      string   `json:"name"`
+	Version   string   `json:"version,omitempty"`
+	Known     []string `json:"known,omitempty"`
 }
 
 func (e *DefinitionNotFoundError) Error() string {

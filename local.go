@@ -45,19 +45,15 @@ func (e *Engine) serveLocal(ctx context.Context, partition int, r *request) (*re
 		pruned, first, err := c.Prune(ctx, time.Duration(r.Prune.OlderThan), r.Prune.DryRun)
 		return &response{Pruned: &PruneReport{Partition: partition, Commits: pruned, First: first}}, err
 	case opSkip:
-		err := c.Skip(ctx, r.Skip.Sequence, r.Skip.Reason, domain.ByOperator+domain.Actor(suffix(r.Skip.By)))
+		err := c.Skip(ctx, r.Skip.Sequence, r.Skip.Reason, actor(r.Skip.By))
 		return &response{}, err
 	case opStatus:
-		return &response{Status: e.status()}, nil
+		if phase, _ := c.Phase(); phase != subscribers.Owning && phase != subscribers.Closed {
+			return nil, subscribers.ErrNotOwner
+		}
+		return &response{Status: e.describe()}, nil
 	}
 	return nil, fmt.Errorf("unknown operation %q: the other side is a newer version of tasker", r.Op)
-}
-
-func suffix(by string) string {
-	if by == "" {
-		return ""
-	}
-	return ":" + by
 }
 
 // await hands a request to the coordinator and waits for its answer. When ctx ends first, or the log is away for too
@@ -138,17 +134,6 @@ func (e *Engine) localSubmit(ctx context.Context, c *subscribers.Coordinator, s 
 		return c.Submit(def, cmd, func(a subscribers.Answer) { reply(a, a.Err) })
 	})
 	return &response{Receipt: &Receipt{ID: cmd.ID, Created: a.Created, Position: a.Position}}, err
-}
-
-func (e *Engine) localVerb(ctx context.Context, c *subscribers.Coordinator, r *request) (*response, error) {
-	cmd, by, err := e.command(ctx, r.Verb)
-	if err != nil {
-		return nil, err
-	}
-	_, err = await(ctx, c, func(reply func(subscribers.Answer, error)) error {
-		return c.Do(r.Task, cmd, by, func(a subscribers.Answer) { reply(a, a.Err) })
-	})
-	return &response{}, err
 }
 
 // find returns a task from the owner's memory, or from the log.

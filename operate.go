@@ -7,8 +7,6 @@ import (
 
 	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/projections"
-	"github.com/tasker-go/tasker/subscribers"
-	"github.com/tasker-go/tasker/subscribers/executor"
 )
 
 // PruneReport says what Prune gave up in a partition.
@@ -18,53 +16,36 @@ type PruneReport struct {
 	First     uint64 `json:"first"`   // the first sequence that stays
 }
 
-// Status is what one engine says of itself.
-type Status struct {
-	Info       domain.DataInfo     `json:"info"`
-	Version    string              `json:"version"`
-	Partitions []subscribers.Stats `json:"partitions"`
-	Executor   executor.Stats      `json:"executor"`
-	Handlers   []string            `json:"handlers"`
-}
-
-func (e *Engine) status() *Status {
-	s := e.Stats()
-	return &Status{Info: e.Info(), Version: Version(), Partitions: s.Partitions, Executor: s.Executor, Handlers: e.Handlers()}
-}
-
-// Status asks the owner of partition 0.
-func (r *router) Status(ctx context.Context) (*Status, error) {
-	resp, err := r.call(ctx, 0, &request{Op: opStatus})
-	if err != nil {
-		return nil, err
-	}
-	return resp.Status, nil
-}
-
 // Prune gives up the history of tasks that ended longer ago than age, at most up to the older of two snapshots, which
-// it takes. dryRun only says what would go. Live and failed tasks stay.
+// it takes. dryRun only says what would go. Live and failed tasks stay. Partitions that cannot be pruned are named by a
+// *PartialError beside the reports of the others.
 func (r *router) Prune(ctx context.Context, age time.Duration, dryRun bool) ([]PruneReport, error) {
 	var reports []PruneReport
+	var failed partial
 	for p := range r.store.Data().Partitions {
 		resp, err := r.call(ctx, p, &request{Op: opPrune, Prune: &pruneRequest{int64(age), dryRun}})
 		if err != nil {
-			return reports, err
+			failed.add(p, err)
+			continue
 		}
 		reports = append(reports, *resp.Pruned)
 	}
-	return reports, nil
+	return reports, failed.err(r.store.Data().Partitions)
 }
 
 // Skip tells every reader to pass over a message of the log that cannot be read, for good. The partition must be closed
-// because of it.
-func (r *router) Skip(ctx context.Context, partition int, sequence uint64, reason string) error {
+// because of it, and by must give a reason. A second call is refused: there is nothing to skip any more.
+func (r *router) Skip(ctx context.Context, partition int, sequence uint64, by By) error {
 	if n := r.store.Data().Partitions; partition < 0 || partition >= n {
 		return fmt.Errorf("there is no partition %d: this log has %d, from 0", partition, n)
 	}
-	if reason == "" {
+	if by.Reason == "" {
 		return fmt.Errorf("skipping a message needs a reason, which is stored")
 	}
-	_, err := r.call(ctx, partition, &request{Op: opSkip, Skip: &skipRequest{Sequence: sequence, Reason: reason}})
+	if err := checkActor(by.Actor); err != nil {
+		return err
+	}
+	_, err := r.call(ctx, partition, &request{Op: opSkip, Skip: &skipRequest{Sequence: sequence, Reason: by.Reason, By: by.Actor}})
 	return err
 }
 

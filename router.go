@@ -101,11 +101,17 @@ func (r *router) once(ctx context.Context, partition int, req *request) (*respon
 	return &resp, resp.Error.err()
 }
 
-// largestRequest is how large a context may be that travels in a request itself; NATS carries 1 MiB.
+// largestRequest is how large a context or result may be that travels in a request itself; NATS carries 1 MiB.
 const largestRequest = 256 << 10
 
-// travel is the request as it goes to another process: a large context goes through the blob store.
+// travel is the request as it goes to another process: what is large goes through the blob store.
 func (r *router) travel(ctx context.Context, req *request) (*request, error) {
+	if req.Verb != nil {
+		other := *req
+		var err error
+		other.Verb, err = req.Verb.travel(ctx, r.store.Blobs())
+		return &other, err
+	}
 	s := req.Submission
 	if s == nil || len(s.Context) <= largestRequest {
 		return req, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/tasker-go/tasker/domain"
@@ -46,14 +47,17 @@ type Step struct {
 	State      domain.State      `json:"state"`
 	Skipped    bool              `json:"skipped,omitempty"`
 	Ready      bool              `json:"ready,omitempty"`
+	Optional   bool              `json:"optional,omitempty"`
 	Attempt    int               `json:"attempt"`
 	Executions int               `json:"executions"`
 	Round      int               `json:"round"`
 	RetryLimit int               `json:"retry_limit"`
 	StartedAt  time.Time         `json:"started_at,omitzero"`
 	EndedAt    time.Time         `json:"ended_at,omitzero"`
-	RetryAt    time.Time         `json:"retry_at,omitzero"`
-	Error      *domain.StepError `json:"error,omitempty"`
+	RetryAt    time.Time         `json:"retry_at,omitzero"`    // of a step in error that is tried again
+	SleepUntil time.Time         `json:"sleep_until,omitzero"` // of a sleep in progress
+	Inputs     json.RawMessage   `json:"inputs,omitempty"`     // an operator's
+	Error      *domain.StepError `json:"error,omitempty"`      // of the last execution that failed, until one is complete
 	Result     json.RawMessage   `json:"result,omitempty"`
 }
 
@@ -95,18 +99,30 @@ func (r *router) Task(ctx context.Context, id TaskID) (*Task, error) {
 	return resp.Task, nil
 }
 
-// Tasks lists tasks, newest first, without contexts and steps: live and failed ones, and those that ended last.
+// Tasks lists tasks, newest first, without contexts and steps: live and failed ones, and those that ended last. When some
+// partitions cannot be read, a *PartialError that names them comes beside the tasks of the others.
 func (r *router) Tasks(ctx context.Context, f Filter) ([]Task, error) {
-	var all []Task
-	for p := range r.store.Data().Partitions {
-		resp, err := r.call(ctx, p, &request{Op: opTasks, Filter: &f})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, resp.Tasks...)
+	n := r.store.Data().Partitions
+	found, errs := make([][]Task, n), make([]error, n)
+	var asked sync.WaitGroup
+	for p := range n {
+		asked.Go(func() { // at once: each may have to wait for an owner
+			resp, err := r.call(ctx, p, &request{Op: opTasks, Filter: &f})
+			if errs[p] = err; err == nil {
+				found[p] = resp.Tasks
+			}
+		})
 	}
+	asked.Wait()
+	var failed partial
+	for p, err := range errs {
+		if err != nil {
+			failed.add(p, err)
+		}
+	}
+	all := slices.Concat(found...)
 	sort.Slice(all, func(i, j int) bool { return all[i].CreatedAt.After(all[j].CreatedAt) })
-	return all[:min(len(all), f.limit())], nil
+	return all[:min(len(all), f.limit())], failed.err(n)
 }
 
 // summary is the task without what has to be read.
@@ -150,11 +166,18 @@ func (r *router) step(ctx context.Context, t *domain.Task, i int) (Step, error) 
 	}
 	v := Step{
 		Name: tpl.Name, Handler: tpl.Handler, DependsOn: tpl.DependsOn, State: s.State, Skipped: s.Skipped, Ready: t.Ready(i),
-		Attempt: int(s.Attempt), Executions: int(s.Executions), Round: int(s.Round), RetryLimit: t.RetryLimit(i),
+		Optional: tpl.Optional, Attempt: int(s.Attempt), Executions: int(s.Executions), Round: int(s.Round), RetryLimit: t.RetryLimit(i),
 		StartedAt: s.StartedAt.Time(), EndedAt: s.EndedAt.Time(), Error: s.LastError(), Result: result,
 	}
-	if s.State == domain.Error {
+	switch s.State {
+	case domain.Error:
 		v.RetryAt = s.WakeAt.Time()
+	case domain.InProgress:
+		v.SleepUntil = s.WakeAt.Time()
+	case domain.Pending, domain.Complete, domain.Cancelled, domain.ResolvedManually:
+	}
+	if s.More != nil {
+		v.Inputs = s.More.Inputs
 	}
 	return v, nil
 }

@@ -11,11 +11,11 @@ var ErrStale = errors.New("stale report: the step is not in progress with that a
 // TransitionError: the command asks for a transition that the state machine does not have (SEMANTICS 1). A transition
 // to the current state is none: it is a no-op without error.
 type TransitionError struct {
-	Task TaskID
-	Step string // "" when the transition is the task's
-	From State
-	To   State
-	Hint string // what is possible instead
+	Task TaskID `json:"task"`
+	Step string `json:"step,omitempty"` // "" when the transition is the task's
+	From State  `json:"from"`
+	To   State  `json:"to"`
+	Hint string `json:"hint,omitempty"` // what is possible instead
 }
 
 func (e *TransitionError) Error() string {
@@ -32,8 +32,8 @@ func (e *TransitionError) Error() string {
 
 // UnknownStepError: the definition has no step of that name.
 type UnknownStepError struct {
-	Task TaskID
-	Step string
+	Task TaskID `json:"task"`
+	Step string `json:"step"`
 }
 
 func (e *UnknownStepError) Error() string {
@@ -44,17 +44,17 @@ func (e *UnknownStepError) Unwrap() error { return ErrUnknownStep }
 
 // RefusedError: the command is legal but would lead nowhere.
 type RefusedError struct {
-	Task   TaskID
-	Reason string
+	Task   TaskID `json:"task"`
+	Reason string `json:"reason"`
 }
 
 func (e *RefusedError) Error() string { return fmt.Sprintf("task %s: %s", e.Task, e.Reason) }
 
 // BypassError: a submission asks to bypass a step that it may not.
 type BypassError struct {
-	Definition string
-	Step       string
-	Reason     string // "is not a step of it" or "is not skippable"
+	Definition string `json:"definition"`
+	Step       string `json:"step"`
+	Reason     string `json:"reason"` // "is not a step of it" or "is not skippable"
 }
 
 func (e *BypassError) Error() string {

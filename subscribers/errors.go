@@ -37,9 +37,9 @@ var errMovedSnapshot = errors.New("somebody else wrote to the log where the snap
 
 // FrozenError: the task has an event that this version cannot read; nothing happens to it until a newer one takes over.
 type FrozenError struct {
-	Task    domain.TaskID
-	Event   domain.EventType
-	Version int
+	Task    domain.TaskID    `json:"task"`
+	Event   domain.EventType `json:"event"`
+	Version int              `json:"version"`
 }
 
 func (e *FrozenError) Error() string {

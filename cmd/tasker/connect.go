@@ -27,14 +27,23 @@ type face interface {
 	Task(context.Context, tasker.TaskID) (*tasker.Task, error)
 	Tasks(context.Context, tasker.Filter) ([]tasker.Task, error)
 	History(context.Context, tasker.TaskID) (*tasker.History, error)
-	Cancel(ctx context.Context, id tasker.TaskID, reason string) error
+	Cancel(context.Context, tasker.TaskID, tasker.By) (tasker.VerbReceipt, error)
+	Retry(context.Context, tasker.TaskID, tasker.By) (tasker.VerbReceipt, error)
+	Resolve(context.Context, tasker.TaskID, tasker.By) (tasker.VerbReceipt, error)
+	Pause(context.Context, tasker.TaskID, tasker.By) (tasker.VerbReceipt, error)
+	Resume(context.Context, tasker.TaskID, tasker.By) (tasker.VerbReceipt, error)
+	Annotate(ctx context.Context, id tasker.TaskID, note tasker.Annotation, actor string) (tasker.VerbReceipt, error)
+	RetryStep(ctx context.Context, id tasker.TaskID, step string, with tasker.StepRetry, by tasker.By) (tasker.VerbReceipt, error)
+	ResolveStep(ctx context.Context, id tasker.TaskID, step string, result any, by tasker.By) (tasker.VerbReceipt, error)
+	CancelStep(ctx context.Context, id tasker.TaskID, step string, by tasker.By) (tasker.VerbReceipt, error)
+	CompleteStep(ctx context.Context, id tasker.TaskID, step string, result any, by tasker.By) (tasker.VerbReceipt, error)
 	Apply(ctx context.Context, def *tasker.Definition, replace bool) error
 	Definitions(context.Context) ([]*tasker.Definition, error)
 	Definition(ctx context.Context, namespace, name, version string) (*tasker.Definition, error)
 	Replay(context.Context, tasker.ReplayOptions) iter.Seq2[tasker.Event, error]
 	Event(context.Context, tasker.Position) (tasker.Event, error)
 	Prune(ctx context.Context, age time.Duration, dryRun bool) ([]tasker.PruneReport, error)
-	Skip(ctx context.Context, partition int, sequence uint64, reason string) error
+	Skip(ctx context.Context, partition int, sequence uint64, by tasker.By) error
 	Status(context.Context) (*tasker.Status, error)
 }
 

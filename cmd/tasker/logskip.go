@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tasker-go/tasker"
 )
 
 func newLogCommand(a *app) *cobra.Command {
@@ -32,7 +34,7 @@ func newLogSkipCommand(a *app) *cobra.Command {
 				return usageError("--reason is missing: it is stored with the decision")
 			}
 			return a.with(cmd.Context(), f, needsEngine, func(c *connection) error {
-				if err := c.Skip(cmd.Context(), partition, sequence, reason); err != nil {
+				if err := c.Skip(cmd.Context(), partition, sequence, tasker.By{Reason: reason}); err != nil {
 					return err
 				}
 				a.printf("partition %02d passes over message %d\n", partition, sequence)

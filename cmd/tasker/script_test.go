@@ -107,6 +107,7 @@ var masks = []struct {
 	{regexp.MustCompile(`"duration_ms":[0-9.]+`), `"duration_ms":<time>`},
 	{regexp.MustCompile(`"(writer|hash|definition)":"[0-9a-f]+"`), `"$1":<hex>`},
 	{regexp.MustCompile(`\bprocess \d+\b`), "process <pid>"},
+	{regexp.MustCompile(`(?m)^(engine +|\d\d +(?:owning|loading) +)\S+-\d+`), "${1}<engine>"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:<port>"},
 	{regexp.MustCompile(`\b\d\d-\d+-\d+\b`), "<event>"},
 	{regexp.MustCompile(`(?m) +$`), ""},

@@ -40,20 +40,45 @@ func newStatusCommand(a *app) *cobra.Command {
 func (a *app) printStatus(s *tasker.Status) {
 	a.printf("data        %s\n", s.Info.ID)
 	a.printf("durability  %s\n", s.Info.Durability)
-	a.printf("engine      %s\n", s.Version)
-	a.printf("handlers    %s\n", strings.Join(append(s.Handlers, domain.SleepHandler), ", "))
-	x := s.Executor
-	a.printf("steps       %d running in %d slots, %d done, %d failed\n", x.Running, x.Slots, x.Completed, x.Failed)
-	if x.Leaked > 0 {
-		a.printf("leaked      %s that ignored the end of their context\n", plural(x.Leaked, "handler goes on", "handlers go on"))
+	for _, e := range s.Engines {
+		if len(s.Engines) > 1 {
+			a.printf("\n")
+		}
+		a.printf("engine      %s, version %s\n", e.Name, e.Version)
+		a.printf("handlers    %s\n", strings.Join(append(e.Handlers, domain.SleepHandler), ", "))
+		x := e.Executor
+		a.printf("steps       %d running in %d slots, %d done, %d failed\n", x.Running, x.Slots, x.Completed, x.Failed)
+		if x.Leaked > 0 {
+			a.printf("leaked      %s that ignored the end of their context\n", plural(x.Leaked, "handler goes on", "handlers go on"))
+		}
 	}
 	a.printf("\n")
 	t := table{
-		style: styleFor(a.out), right: map[int]bool{2: true, 3: true, 4: true, 5: true},
-		head: []string{"PARTITION", "PHASE", "SEQUENCE", "LIVE TASKS", "WAITING STEPS", "EVENTS"},
+		style: styleFor(a.out), right: map[int]bool{3: true, 4: true, 5: true, 6: true},
+		head: []string{"PARTITION", "PHASE", "OWNER", "SEQUENCE", "LIVE TASKS", "WAITING STEPS", "EVENTS"},
 	}
 	for _, p := range s.Partitions {
-		t.add(fmt.Sprintf("%02d", p.Partition), string(p.Phase), fmt.Sprint(p.Sequence), fmt.Sprint(p.Live), fmt.Sprint(p.Held), fmt.Sprint(p.Events))
+		row := []string{fmt.Sprintf("%02d", p.Partition), string(p.Phase), p.Owner, "", "", "", ""}
+		if p.Owner == "" {
+			row[2] = "nobody"
+		} else {
+			row[3], row[4], row[5], row[6] = fmt.Sprint(p.Sequence), fmt.Sprint(p.Live), fmt.Sprint(p.Held), fmt.Sprint(p.Events)
+		}
+		t.add(row...)
 	}
 	t.print(a.out)
+	for _, p := range s.Partitions {
+		if p.Why != "" {
+			_, _ = fmt.Fprintf(a.err, "warning: %s\n", aboutPartition(p.Partition, p.Why))
+		}
+	}
+}
+
+// aboutPartition is a text about a partition that names it once.
+func aboutPartition(partition int, text string) string {
+	name := fmt.Sprintf("partition %02d", partition)
+	if strings.HasPrefix(text, name) {
+		return text
+	}
+	return name + ": " + text
 }

@@ -234,7 +234,7 @@ func newTaskCancelCommand(a *app) *cobra.Command {
 		Use: "cancel TASK", Short: "Cancel a task and every step of it that is not over", Args: arguments("TASK"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.onTask(cmd.Context(), f, args[0], "text", func(c *connection, id tasker.TaskID) error {
-				if err := c.Cancel(cmd.Context(), id, reason); err != nil {
+				if _, err := c.Cancel(cmd.Context(), id, tasker.By{Reason: reason}); err != nil {
 					return err
 				}
 				a.printf("task %s is cancelled\n", id)

@@ -17,8 +17,8 @@ const maxViolations = 100
 
 // Violation is one thing that is wrong with a context.
 type Violation struct {
-	Path    string // JSON pointer to the value, or to the property that is missing; "" for the context as a whole
-	Message string // "got number, want boolean"
+	Path    string `json:"path"`    // JSON pointer to the value, or to the property that is missing; "" for the context as a whole
+	Message string `json:"message"` // "got number, want boolean"
 }
 
 // String is "/dummy: got number, want boolean".
@@ -31,7 +31,7 @@ func (v Violation) String() string {
 
 // ViolationsError lists everything that is wrong with a context, sorted by path.
 type ViolationsError struct {
-	Violations []Violation // at least one, at most 100
+	Violations []Violation `json:"violations"` // at least one, at most 100
 }
 
 func (e *ViolationsError) Error() string { return "context is not valid: " + join(e.Violations) }

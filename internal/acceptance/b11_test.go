@@ -200,7 +200,7 @@ func TestB16CancelEndsEverythingInOneCommit(t *testing.T) {
 		w.until(id, "the other two", func(all []tasker.Event) bool {
 			return count(lines(all), "step.completed done 1") == 1 && count(lines(all), "step.failed waiting 1") == 1
 		})
-		if err := w.Cancel(context.Background(), id, "wrong order"); err != nil {
+		if _, err := w.Cancel(context.Background(), id, tasker.By{Reason: "wrong order"}); err != nil {
 			w.t.Fatal(err)
 		}
 		if err := receive(w, cancelled, "the end of the context"); err == nil || !strings.Contains(err.Error(), "cancelled") {
@@ -217,7 +217,7 @@ func TestB16CancelEndsEverythingInOneCommit(t *testing.T) {
 		task := w.task(id)
 		equal(w, "in progress", task.Execution.InProgress, 0)
 		equal(w, "done", task.Steps[0].State, domain.Complete)
-		if err := w.Cancel(context.Background(), id, "again"); err != nil {
+		if _, err := w.Cancel(context.Background(), id, tasker.By{Reason: "again"}); err != nil {
 			w.t.Errorf("a second cancel gave %v", err)
 		}
 		equal(w, "events after all", lines(w.records(id)), lines(records))
@@ -229,7 +229,7 @@ func TestB16CancelOfACompleteTaskIsRefused(t *testing.T) {
 		w.add(dummy.workflow(w, nil))
 		id, _ := w.runs(dummy.name, map[string]bool{"dummy": true})
 		before := w.trace(id)
-		err := w.Cancel(context.Background(), id, "too late")
+		_, err := w.Cancel(context.Background(), id, tasker.By{Reason: "too late"})
 		var refused *domain.TransitionError
 		if !errors.As(err, &refused) {
 			w.t.Fatalf("it gave %v", err)

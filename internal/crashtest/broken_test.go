@@ -163,10 +163,10 @@ func closedAt(t *testing.T, srv *natsserver.Server, e *engine, sequence uint64, 
 	if _, err := client.Submit(t.Context(), "single", nil, tasker.WithID(idIn(1))); err == nil || !strings.Contains(err.Error(), command) {
 		t.Errorf("another process is told: %v", err)
 	}
-	if err := client.Skip(t.Context(), 1, sequence+1, "the wrong one"); err == nil {
+	if err := client.Skip(t.Context(), 1, sequence+1, tasker.By{Reason: "the wrong one"}); err == nil {
 		t.Error("another message could be skipped")
 	}
-	if err := client.Skip(t.Context(), 1, sequence, "a stranger wrote it"); err != nil {
+	if err := client.Skip(t.Context(), 1, sequence, tasker.By{Reason: "a stranger wrote it"}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, "the partition to be opened", func() bool { return phaseOf(e, 1) == subscribers.Owning })

@@ -72,7 +72,7 @@ func TestKilledBetweenThePartsOfACommit(t *testing.T) {
 	store.left.Store(1)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	err = e.Cancel(ctx, r.ID, "enough")
+	_, err = e.Cancel(ctx, r.ID, tasker.By{Reason: "enough"})
 	if !errors.Is(err, tasker.ErrOutcomeUnknown) {
 		t.Errorf("before the last part was stored, Cancel returned %v", err)
 	}
@@ -98,7 +98,7 @@ func TestKilledBetweenThePartsOfACommit(t *testing.T) {
 		t.Errorf("the task is %s and %d steps are in progress", v.State, running)
 	}
 	// Saying it again ends it, if it has not ended.
-	if err := after.Cancel(t.Context(), r.ID, "enough"); err != nil {
+	if _, err := after.Cancel(t.Context(), r.ID, tasker.By{Reason: "enough"}); err != nil {
 		t.Fatal(err)
 	}
 	if v, err = after.Task(t.Context(), r.ID); err != nil {

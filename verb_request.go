@@ -1,0 +1,198 @@
+package tasker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/subscribers"
+)
+
+// verb is an operator's verb with its parameters, as it goes to the owner of the task.
+type verb struct {
+	Name       string          `json:"name"`
+	Step       string          `json:"step,omitempty"`
+	Reason     string          `json:"reason,omitempty"`
+	By         string          `json:"by,omitempty"`
+	Result     json.RawMessage `json:"result,omitempty"`
+	ResultBlob string          `json:"result_blob,omitempty"` // instead of Result: its digest in the blob store
+	Inputs     json.RawMessage `json:"inputs,omitempty"`
+	RetryLimit int             `json:"retry_limit,omitempty"`
+	Note       *noteRequest    `json:"note,omitempty"`
+}
+
+type noteRequest struct {
+	Kind  string          `json:"kind"`
+	Value json.RawMessage `json:"value"`
+}
+
+// check refuses what would not fit into an event, or could not be read in one.
+func (v *verb) check() error {
+	if err := checkActor(v.By); err != nil {
+		return err
+	}
+	size := len(v.Reason) + len(v.By)
+	if v.Note != nil {
+		size += len(v.Note.Kind)
+	}
+	switch {
+	case size > maxText:
+		return fmt.Errorf("reason and actor have %d bytes; at most %d are possible", size, maxText)
+	case v.RetryLimit < 0:
+		return fmt.Errorf("the retry limit is %d: it counts executions and is at least 1; 0 keeps the old one", v.RetryLimit)
+	case v.Name == "annotate" && (v.Note == nil || v.Note.Kind == ""):
+		return errors.New("a note needs a kind, such as \"note\"")
+	case v.Name == "annotate" && len(v.Note.Value) == 0:
+		return errors.New("a note needs a value: any JSON")
+	}
+	return nil
+}
+
+// checkActor: the name stands in one line of a history, behind "operator:".
+func checkActor(name string) error {
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return fmt.Errorf("the actor %q has control characters, or is not UTF-8", name)
+	}
+	if strings.TrimSpace(name) != name {
+		return fmt.Errorf("the actor %q begins or ends with a space", name)
+	}
+	return nil
+}
+
+// actor is who acts, as it is stored.
+func actor(name string) domain.Actor {
+	if name == "" {
+		return domain.ByOperator
+	}
+	return domain.ByOperator + domain.Actor(":"+name)
+}
+
+// travel moves a large result out of a request that goes to another process.
+func (v *verb) travel(ctx context.Context, blobs domain.Blobs) (*verb, error) {
+	if len(v.Result) <= largestRequest {
+		return v, nil
+	}
+	text, err := domain.CompactJSON(v.Result)
+	if err != nil {
+		return nil, fmt.Errorf("the result: %w", err)
+	}
+	digest, err := blobs.Put(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	light := *v
+	light.Result, light.ResultBlob = nil, digest
+	return &light, nil
+}
+
+// command makes the domain's command of a verb.
+func (r *router) command(ctx context.Context, v *verb) (domain.Command, error) {
+	if err := v.check(); err != nil {
+		return nil, err
+	}
+	result, err := r.verbResult(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	inputs, err := small("the inputs", v.Inputs)
+	if err != nil {
+		return nil, err
+	}
+	switch v.Name {
+	case "cancel":
+		return domain.CancelTask{Reason: v.Reason}, nil
+	case "retry":
+		return domain.RetryTask{Reason: v.Reason}, nil
+	case "resolve":
+		return domain.ResolveTask{Reason: v.Reason}, nil
+	case "pause":
+		return domain.PauseTask{Reason: v.Reason}, nil
+	case "resume":
+		return domain.ResumeTask{Reason: v.Reason}, nil
+	case "annotate":
+		value, err := small("the note", v.Note.Value)
+		return domain.AnnotateTask{Kind: v.Note.Kind, Step: v.Step, Value: value}, err
+	case "retry_step":
+		return domain.RetryStep{Step: v.Step, RetryLimit: v.RetryLimit, Inputs: inputs, Reason: v.Reason}, nil
+	case "resolve_step":
+		return domain.ResolveStep{Step: v.Step, Result: result, Reason: v.Reason}, nil
+	case "cancel_step":
+		return domain.CancelStep{Step: v.Step, Reason: v.Reason}, nil
+	case "complete_step":
+		return domain.FinishStep{Step: v.Step, Result: result, Reason: v.Reason}, nil
+	}
+	return nil, fmt.Errorf("unknown verb %q: the other side is a newer version of tasker", v.Name)
+}
+
+func (r *router) verbResult(ctx context.Context, v *verb) (domain.Payload, error) {
+	text := v.Result
+	if v.ResultBlob != "" {
+		var err error
+		if text, err = r.payloads.load(ctx, domain.Payload{Blob: v.ResultBlob}); err != nil {
+			return domain.Payload{}, err
+		}
+	}
+	if text == nil {
+		return domain.Payload{}, nil
+	}
+	text, err := domain.CompactJSON(text)
+	if err != nil {
+		return domain.Payload{}, fmt.Errorf("the result: %w", err)
+	}
+	return r.payloads.store(ctx, text)
+}
+
+// small checks a value that stands in an event itself.
+func small(what string, text json.RawMessage) (json.RawMessage, error) {
+	if text == nil {
+		return nil, nil
+	}
+	text, err := domain.CompactJSON(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	if len(text) > domain.InlineLog {
+		return nil, fmt.Errorf("%s: %d bytes; at most %d are possible: hand over a reference", what, len(text), domain.InlineLog)
+	}
+	return text, nil
+}
+
+// localVerb decides a verb in this process.
+func (e *Engine) localVerb(ctx context.Context, c *subscribers.Coordinator, r *request) (*response, error) {
+	cmd, err := e.command(ctx, r.Verb)
+	if err != nil {
+		return nil, err
+	}
+	receipt := &VerbReceipt{Task: r.Task, Step: r.Verb.Step}
+	if note, ok := cmd.(domain.AnnotateTask); ok {
+		if receipt.From, err = e.checkNote(ctx, c, r.Task, note); err != nil {
+			return nil, err
+		}
+		receipt.To = receipt.From
+	}
+	a, err := await(ctx, c, func(reply func(subscribers.Answer, error)) error {
+		return c.Do(r.Task, cmd, actor(r.Verb.By), func(a subscribers.Answer) { reply(a, a.Err) })
+	})
+	receipt.Changed, receipt.Position = a.Changed, a.Position
+	if _, ok := cmd.(domain.AnnotateTask); !ok {
+		receipt.From, receipt.To, receipt.Attempt, receipt.Reopened = a.Change.From, a.Change.To, a.Change.Attempt, a.Change.Reopened
+	}
+	return &response{Verb: receipt}, err
+}
+
+// checkNote refuses a note about a step that the task does not have, and says how the task is.
+func (e *Engine) checkNote(ctx context.Context, c *subscribers.Coordinator, id TaskID, note domain.AnnotateTask) (domain.State, error) {
+	t, err := e.find(ctx, c, id)
+	if err != nil {
+		return 0, err
+	}
+	if note.Step != "" && t.Definition.Graph().Index(note.Step) < 0 {
+		return t.State, &domain.UnknownStepError{Task: id, Step: note.Step}
+	}
+	return t.State, nil
+}
