@@ -70,6 +70,7 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 	e.executor = executor.New(executor.Config{
 		Slots: config.Slots, PerHandler: config.SlotsPerHandler, Logger: config.Logger,
 		Report:   func(partition int, id domain.TaskID, cmd domain.Command) { e.parts[partition].Report(id, cmd) },
+		Confirm:  e.confirm,
 		Annotate: e.annotate,
 		Load:     e.payloads.load,
 		Store:    e.payloads.store,

@@ -49,17 +49,11 @@ func Decide(t *Task, cmd Command, now Instant, out []Event) ([]Event, error) {
 	case FailStep:
 		return t.reportFailure(c, now, out)
 	case CheckpointStep:
-		return t.whileRunning(c.Step, c.Attempt, out, func(step string) Event {
-			return StepCheckpointed{Step: step, Attempt: c.Attempt, Cursor: c.Cursor}
-		})
+		return t.whileRunning(c.Step, c.Attempt, out, c.event)
 	case ProgressStep:
-		return t.whileRunning(c.Step, c.Attempt, out, func(step string) Event {
-			return StepProgressed{Step: step, Attempt: c.Attempt, Done: c.Done, Total: c.Total, Message: cut(c.Message, MaxProgressMessage)}
-		})
+		return t.whileRunning(c.Step, c.Attempt, out, c.event)
 	case LogStep:
-		return t.whileRunning(c.Step, c.Attempt, out, func(step string) Event {
-			return StepLogAppended{Step: step, Attempt: c.Attempt, Lines: c.Lines, Dropped: c.Dropped}
-		})
+		return t.whileRunning(c.Step, c.Attempt, out, c.event)
 	case CancelTask:
 		return t.cancel(c, out)
 	case RetryTask:
@@ -152,6 +146,18 @@ func (t *Task) whileRunning(i, attempt int, out []Event, event func(step string)
 		return out, ErrStale
 	}
 	return append(out, event(t.Template(i).Name)), nil
+}
+
+func (c CheckpointStep) event(step string) Event {
+	return StepCheckpointed{Step: step, Attempt: c.Attempt, Cursor: c.Cursor}
+}
+
+func (c ProgressStep) event(step string) Event {
+	return StepProgressed{Step: step, Attempt: c.Attempt, Done: c.Done, Total: c.Total, Message: cut(c.Message, MaxProgressMessage)}
+}
+
+func (c LogStep) event(step string) Event {
+	return StepLogAppended{Step: step, Attempt: c.Attempt, Lines: c.Lines, Dropped: c.Dropped}
 }
 
 // decideExpired: a task whose time has run out takes notes, and nothing else.

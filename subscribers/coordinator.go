@@ -243,6 +243,18 @@ func (c *Coordinator) Report(id domain.TaskID, cmd domain.Command) {
 	c.poke()
 }
 
+// Confirm is Report for what the handler waits for: reply comes when it is stored.
+func (c *Coordinator) Confirm(id domain.TaskID, cmd domain.Command, reply func(Answer)) {
+	c.mu.Lock()
+	c.reports = append(c.reports, input{
+		what:   "checkpoint of task " + id.String(),
+		do:     func(m *Machine, now domain.Instant) { m.Confirm(id, cmd, now, reply) },
+		refuse: func(err error) { reply(Answer{Task: id, Err: err}) },
+	})
+	c.mu.Unlock()
+	c.poke()
+}
+
 // Resume says that slots may be free.
 func (c *Coordinator) Resume() {
 	c.holds.Store(true)

@@ -224,6 +224,24 @@ func (m *Machine) Report(id domain.TaskID, cmd domain.Command, now domain.Instan
 	m.settle(e, now)
 }
 
+// Confirm is Report for what the handler waits for: reply comes when it is stored, with domain.ErrStale when the
+// execution is not the current one any more.
+func (m *Machine) Confirm(id domain.TaskID, cmd domain.Command, now domain.Instant, reply func(Answer)) {
+	a := Answer{Task: id, Err: domain.ErrStale}
+	e := m.state.Live(id)
+	if e == nil || e.Frozen != nil {
+		m.stale++
+		reply(a)
+		return
+	}
+	if a.Changed, a.Err = m.decide(e, cmd, "", now); a.Err != nil {
+		m.stale++
+	}
+	m.settle(e, now)
+	a.Position = m.position(e)
+	m.answer(a, reply)
+}
+
 // expireBatch is how many failed tasks one call of Expire looks at.
 const expireBatch = 4096
 

@@ -74,6 +74,9 @@ func (x *execution) Value(k any) any {
 	if _, ok := k.(callKey); ok {
 		return &x.call
 	}
+	if domain.IsRunKey(k) {
+		return x
+	}
 	return x.context().Value(k)
 }
 
@@ -113,16 +116,51 @@ func (x *execution) begin() bool {
 		x.ctx = nil // what was made to load the input has no deadline
 		x.timer = time.AfterFunc(x.timeout, func() { x.exec.timedOut(x) })
 	}
+	if x.silence > 0 {
+		x.heart = time.AfterFunc(x.silence, func() { x.exec.silent(x) })
+	}
 	return true
+}
+
+// Heartbeat starts the heartbeat_timeout again.
+func (x *execution) Heartbeat() {
+	if x.silence <= 0 {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.heart != nil && !x.returned && x.cause == nil {
+		x.heart.Reset(x.silence)
+	}
+}
+
+// giveUp ends the context of a handler whose slot has been taken from it.
+func (x *execution) giveUp(cause error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.stopTimers()
+	if x.returned || x.cause != nil {
+		return
+	}
+	x.cause = cause
+	if x.stop != nil {
+		x.stop(cause)
+	}
+}
+
+func (x *execution) stopTimers() {
+	for _, timer := range []*time.Timer{x.timer, x.heart} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
 }
 
 // cancel ends the context and gives the handler CancelGrace to return.
 func (x *execution) cancel(cause error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.timer != nil {
-		x.timer.Stop()
-	}
+	x.stopTimers()
 	if x.returned || x.cause != nil {
 		return
 	}
@@ -138,9 +176,7 @@ func (x *execution) over() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.returned = true
-	if x.timer != nil {
-		x.timer.Stop()
-	}
+	x.stopTimers()
 	if x.stop != nil {
 		x.stop(nil)
 	}

@@ -23,6 +23,8 @@ var (
 	ErrStepCancelled = errors.New("the step was cancelled")
 	// ErrStepEnded: the step has an outcome without the handler: an operator's result, or the task's deadline.
 	ErrStepEnded = errors.New("the step was ended without its handler")
+	// ErrNoHeartbeat: the step's heartbeat_timeout passed without a sign of life.
+	ErrNoHeartbeat = errors.New("the handler gave no sign of life within the step's heartbeat_timeout")
 	// ErrPartitionLost: another process owns the task now.
 	ErrPartitionLost = errors.New("another process owns the task now")
 	// ErrStopping: the engine stops and has no time left.
@@ -36,6 +38,7 @@ type execution struct {
 	key       key
 	partition int
 	timeout   time.Duration // <= 0: none
+	silence   time.Duration // the heartbeat_timeout; <= 0: none
 	since     time.Time
 	call      Call
 	sequence  sequence
@@ -46,6 +49,8 @@ type execution struct {
 	returned bool // the handler has
 	cause    error
 	timer    *time.Timer // the timeout; after a cancel: CancelGrace
+	heart    *time.Timer // the heartbeat_timeout
+	said     *sayings    // nil until the handler says something
 	deadline time.Time
 	base     context.Context // made when somebody asks, see context.go
 	stop     context.CancelCauseFunc
@@ -72,11 +77,12 @@ func (e *Executor) newExecution(c subscribers.Committed, i, attempt int) *execut
 	x := &execution{
 		exec: e, shard: e.shard(partition), partition: partition,
 		key:     key{t.ID, int32(i)}, // #nosec G115 -- at most MaxSteps
-		timeout: t.Template(i).Timeout, since: time.Now(),
+		timeout: t.Template(i).Timeout, silence: t.Template(i).HeartbeatTimeout, since: time.Now(),
 	}
 	x.call.Task = taskView(t)
 	x.call.Step, _ = View(t, i)
 	x.call.Step.State, x.call.Step.Attempt = domain.InProgress, attempt
+	x.call.Step = x.call.Step.WithRun(x)
 	x.call.exec = e
 	x.sequence.begin(x, c)
 	x.call.Sequence = &x.sequence
@@ -120,6 +126,9 @@ func (e *Executor) execute(x *execution) domain.Command {
 		return nil // ended before it began
 	}
 	result, err := h.Handle(x, x.call.Task, x.call.Sequence, x.call.Step)
+	if p, ok := h.(domain.ResultsProcessor); ok && err == nil {
+		result, err = p.ProcessResults(x, x.call.Step, result)
+	}
 	return x.outcome(result, err)
 }
 
@@ -127,6 +136,9 @@ func (e *Executor) execute(x *execution) domain.Command {
 func (e *Executor) finish(x *execution, cmd domain.Command) {
 	x.over()
 	claimed := x.shard.claim(x)
+	if !claimed {
+		x.hush()
+	}
 	freed, wake := e.slots.release(x) // before the report, so that the next step finds the slot
 	if claimed && cmd != nil {
 		e.report(x, cmd)
@@ -158,11 +170,33 @@ func (e *Executor) timedOut(x *execution) {
 	}
 }
 
+// silent is called by the timer of the heartbeat_timeout.
+func (e *Executor) silent(x *execution) {
+	e.pending.Add(1)
+	defer e.done()
+	if !x.shard.claim(x) {
+		return
+	}
+	x.giveUp(ErrNoHeartbeat)
+	freed, wake := e.slots.leak(x)
+	e.report(x, x.fail(domain.StepError{
+		Kind: domain.KindTimeout, Code: "HEARTBEAT",
+		Message: "the handler gave no sign of life for " + x.silence.String() + " (heartbeat_timeout)",
+	}, 0))
+	if wake {
+		e.listeners.call()
+	}
+	if freed {
+		e.done()
+	}
+}
+
 // cancel ends an execution whose outcome does not matter any more.
 func (e *Executor) cancel(x *execution, cause error) {
 	if !x.shard.claim(x) {
 		return
 	}
+	x.hush()
 	e.count.cancelled.Add(1)
 	x.cancel(cause)
 }
@@ -184,21 +218,30 @@ func (e *Executor) overdue(x *execution) {
 }
 
 func (e *Executor) report(x *execution, cmd domain.Command) {
+	emitted := x.lastWords()
 	if f, ok := cmd.(domain.FailStep); ok {
-		e.count.failed.Add(1)
-		switch f.Error.Kind {
-		case domain.KindPanic:
-			e.count.panics.Add(1)
-		case domain.KindTimeout:
-			e.count.timeouts.Add(1)
-		case domain.KindInterrupted:
-			e.count.interrupted.Add(1)
-		case domain.KindError, domain.KindPermanent, domain.KindWorkerLost, domain.KindDeadline:
-		}
-	} else {
+		f.Emitted = emitted
+		e.countFailure(f.Error.Kind)
+		cmd = f
+	} else if c, ok := cmd.(domain.CompleteStep); ok {
+		c.Emitted = emitted
 		e.count.completed.Add(1)
+		cmd = c
 	}
 	e.cfg.Report(x.partition, x.key.task, cmd)
+}
+
+func (e *Executor) countFailure(kind domain.ErrorKind) {
+	e.count.failed.Add(1)
+	switch kind {
+	case domain.KindPanic:
+		e.count.panics.Add(1)
+	case domain.KindTimeout:
+		e.count.timeouts.Add(1)
+	case domain.KindInterrupted:
+		e.count.interrupted.Add(1)
+	case domain.KindError, domain.KindPermanent, domain.KindWorkerLost, domain.KindDeadline:
+	}
 }
 
 // done settles one of what Drain waits for.

@@ -8,6 +8,7 @@
 //	workers.go     the goroutines that executions run in
 //	context.go     the context that a handler gets
 //	input.go       what a handler sees
+//	running.go     what a handler says before it is done: checkpoints, progress, log lines, custom events
 //	outcome.go     what becomes of a handler's answer
 //	annotate.go    the hook at the end of a run
 //	drain.go       stopping
@@ -36,8 +37,11 @@ type Config struct {
 	PerHandler map[string]int
 	// Report hands a CompleteStep or FailStep over to the task's coordinator. It must not block. It is called at most
 	// once per execution, from any goroutine, and not at all when the execution was ended by an event or its partition
-	// was lost.
+	// was lost. Before it, ProgressStep and LogStep may come, each at most once a second and execution.
 	Report func(partition int, task domain.TaskID, cmd domain.Command)
+	// Confirm hands a CheckpointStep over and returns when it is stored; domain.ErrStale when the execution is not the
+	// current one any more. nil: handlers cannot store checkpoints.
+	Confirm func(ctx context.Context, partition int, task domain.TaskID, cmd domain.Command) error
 	// Annotate hands the notes of the annotation hook over, with the round of the task that they are about.
 	Annotate func(task domain.TaskID, notes []domain.Annotation, round int)
 	// Load reads a payload that is not inline: by its position in the log, or from the blob store.

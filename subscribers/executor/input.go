@@ -40,7 +40,7 @@ func viewOf(task domain.TaskID, d *domain.Definition, i int, s *domain.Step) (do
 		Result: s.Result.JSON, IdempotencyKey: idempotencyKey(task, tpl.Name, int(s.Round)),
 	}
 	if m := s.More; m != nil {
-		v.Inputs, v.LastError = m.Inputs, m.Error
+		v.Inputs, v.LastError, v.Cursor = m.Inputs, m.Error, m.Cursor
 		if m.RetryLimit > 0 {
 			v.RetryLimit = m.RetryLimit
 		}
