@@ -79,7 +79,7 @@ func (o *ownership) takeAcks() error {
 }
 
 func (o *ownership) stored() {
-	o.metrics.acked(time.Since(o.fate.since))
+	o.metrics.acked(time.Since(o.fate.since), o.keeper.frozen != nil)
 	o.m.Stored()
 	o.progress = time.Now()
 	o.reached.Store(o.m.stored)

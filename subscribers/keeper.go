@@ -136,6 +136,7 @@ func (k *keeper) finished(r keeping) {
 		k.o.Logger.Error("keeping the partition failed", "partition", k.o.Partition, "error", r.err)
 	} else {
 		k.taken = r.info
+		k.o.metrics.snapshots.Add(1)
 		k.o.Logger.Debug("snapshot", "partition", k.o.Partition, "sequence", r.info.Sequence, "bytes", r.info.Size)
 	}
 	k.answer(r)

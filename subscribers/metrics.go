@@ -9,6 +9,21 @@ import (
 type metrics struct {
 	commits, events, bytes, refused, stale atomic.Int64
 	ackNanos                               atomic.Int64
+	snapshots                              atomic.Int64
+	turn, ack                              slowest
+}
+
+// slowest is the longest of some durations: of all, and of those while a snapshot was being written.
+type slowest struct{ all, snapshot atomic.Int64 }
+
+// note is called by one goroutine.
+func (s *slowest) note(d time.Duration, snapshot bool) {
+	if n := int64(d); n > s.all.Load() {
+		s.all.Store(n)
+	}
+	if n := int64(d); snapshot && n > s.snapshot.Load() {
+		s.snapshot.Store(n)
+	}
 }
 
 func (x *metrics) sent(m *Machine) {
@@ -19,21 +34,29 @@ func (x *metrics) sent(m *Machine) {
 	x.stale.Store(int64(m.stale)) // #nosec G115 -- a counter
 }
 
-func (x *metrics) acked(took time.Duration) { x.ackNanos.Add(int64(took)) }
+func (x *metrics) acked(took time.Duration, snapshot bool) {
+	x.ackNanos.Add(int64(took))
+	x.ack.note(took, snapshot)
+}
 
 // Stats are the numbers of one coordinator since its start.
 type Stats struct {
-	Partition int
-	Phase     Phase
-	Sequence  uint64        // of the last message known to be stored
-	Commits   int64         // sent
-	Events    int64         // in them
-	Bytes     int64         // of them, before compression
-	Refused   int64         // submissions refused as too many
-	Stale     int64         // reports that came too late to count
-	AckWait   time.Duration // all waits for an acknowledgement together
-	Live      int64         // tasks in memory
-	Held      int64         // ready steps that wait for a slot
+	Partition   int
+	Phase       Phase
+	Sequence    uint64        // of the last message known to be stored
+	Commits     int64         // sent
+	Events      int64         // in them
+	Bytes       int64         // of them, before compression
+	Refused     int64         // submissions refused as too many
+	Stale       int64         // reports that came too late to count
+	AckWait     time.Duration // all waits for an acknowledgement together
+	SlowestAck  time.Duration // the longest wait for an acknowledgement
+	SlowestTurn time.Duration // the longest time from waking up to having sent what there was
+	// The same while a snapshot was being written.
+	SnapshotAck, SnapshotTurn time.Duration
+	Snapshots                 int64 // written
+	Live                      int64 // tasks in memory
+	Held                      int64 // ready steps that wait for a slot
 }
 
 // Stats returns the numbers as they are now.
@@ -44,5 +67,8 @@ func (c *Coordinator) Stats() Stats {
 		Commits: c.metrics.commits.Load(), Events: c.metrics.events.Load(), Bytes: c.metrics.bytes.Load(),
 		Refused: c.metrics.refused.Load(), Stale: c.metrics.stale.Load(),
 		AckWait: time.Duration(c.metrics.ackNanos.Load()), Live: c.live.Load(), Held: c.held.Load(),
+		SlowestAck: time.Duration(c.metrics.ack.all.Load()), SnapshotAck: time.Duration(c.metrics.ack.snapshot.Load()),
+		SlowestTurn: time.Duration(c.metrics.turn.all.Load()), SnapshotTurn: time.Duration(c.metrics.turn.snapshot.Load()),
+		Snapshots: c.metrics.snapshots.Load(),
 	}
 }

@@ -120,6 +120,7 @@ func (o *ownership) open(ctx context.Context) error {
 // stepping down.
 func (o *ownership) serve(ctx context.Context) error {
 	for {
+		woken, snapshot := time.Now(), o.keeper.frozen != nil
 		if err := o.takeAcks(); err != nil {
 			return err
 		}
@@ -130,6 +131,7 @@ func (o *ownership) serve(ctx context.Context) error {
 		if err := o.send(); err != nil {
 			return err
 		}
+		o.metrics.turn.note(time.Since(woken), snapshot || o.keeper.frozen != nil)
 		if ctx.Err() != nil {
 			if o.quiet() {
 				return o.keeper.finish()

@@ -1,0 +1,83 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tasker-go/tasker"
+)
+
+// SnapshotReport says how long commits wait while a partition with many live tasks is snapshotted under load. Times are
+// in microseconds.
+type SnapshotReport struct {
+	Live         int64   `json:"live"`
+	Seconds      float64 `json:"seconds"`
+	TasksPerS    float64 `json:"tasks_per_s"`
+	Snapshots    int64   `json:"snapshots"`
+	SnapshotMB   float64 `json:"snapshot_mb"`
+	Turn         float64 `json:"turn_us_max"` // of the coordinator's loop, from waking up to having sent what there was
+	TurnSnapshot float64 `json:"turn_us_max_snapshot"`
+	Ack          float64 `json:"ack_us_max"` // of a commit, from sending to acknowledgement
+	AckSnapshot  float64 `json:"ack_us_max_snapshot"`
+}
+
+// Snapshots makes live tasks, and then prunes again and again, which takes snapshots, while dummy tasks run for d.
+func Snapshots(ctx context.Context, dir string, live int, d time.Duration) (SnapshotReport, error) {
+	r := SnapshotReport{Live: int64(live), Seconds: d.Seconds()}
+	if err := Live(ctx, dir, live); err != nil {
+		return r, err
+	}
+	err := onDirectory(ctx, dir, func(e *tasker.Engine, _, _ time.Duration) error {
+		shape, err := parseShape("dummy")
+		if err != nil {
+			return err
+		}
+		taking, stop := context.WithTimeout(ctx, d)
+		defer stop()
+		done := make(chan error, 1)
+		go func() {
+			for taking.Err() == nil {
+				// An operator's prune takes two snapshots of every partition, and trims the log.
+				if _, err := e.Prune(taking, time.Second, false); err != nil && taking.Err() == nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+		l, err := load(ctx, e, Options{Inflight: 200, Duration: d}, shape)
+		if err != nil {
+			return err
+		}
+		if err := <-done; err != nil {
+			return fmt.Errorf("snapshots: %w", err)
+		}
+		r.TasksPerS = float64(l.done.Load()) / d.Seconds()
+		for _, p := range e.Stats().Partitions {
+			r.Snapshots += p.Snapshots
+			r.Turn, r.TurnSnapshot = max(r.Turn, micros(p.SlowestTurn)), max(r.TurnSnapshot, micros(p.SnapshotTurn))
+			r.Ack, r.AckSnapshot = max(r.Ack, micros(p.SlowestAck)), max(r.AckSnapshot, micros(p.SnapshotAck))
+		}
+		return nil
+	})
+	r.SnapshotMB = largestSnapshot(dir)
+	return r, err
+}
+
+// largestSnapshot is the size of the snapshots' stream on disk, per partition and snapshot kept.
+func largestSnapshot(dir string) float64 {
+	var bytes int64
+	_ = filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && strings.Contains(path, "SNAPSHOTS") && !entry.IsDir() {
+			if info, err := entry.Info(); err == nil {
+				bytes += info.Size()
+			}
+		}
+		return nil
+	})
+	return float64(bytes) / (1 << 20) / 4
+}
