@@ -33,7 +33,7 @@ func declares(events []CustomEvent, name string) bool {
 // checkCustomEvents checks one list of declarations.
 func checkCustomEvents(events []CustomEvent, at string, p *problems) {
 	if len(events) > MaxCustomEvents {
-		p.addf(at, "%d custom events; at most %d are allowed in one list", len(events), MaxCustomEvents)
+		p.addf(at, "use fewer, and say more in their data", "%d custom events; at most %d are allowed in one list", len(events), MaxCustomEvents)
 		return
 	}
 	seen := make(map[string]bool, len(events))
@@ -41,7 +41,7 @@ func checkCustomEvents(events []CustomEvent, at string, p *problems) {
 		at := IndexPath(at, i)
 		checkEventName(e.Name, at+".name", p)
 		if seen[e.Name] && e.Name != "" {
-			p.addf(at+".name", "duplicate custom event %q", clip(e.Name))
+			p.addf(at+".name", "leave one of the two out", "duplicate custom event %q", clip(e.Name))
 		}
 		seen[e.Name] = true
 		checkText(e.Description, at+".description", p)
@@ -52,10 +52,10 @@ func checkEventName(name, at string, p *problems) {
 	const what = "custom event"
 	switch {
 	case name == "":
-		p.add(at, what+" has no name", "")
+		p.add(at, what+" has no name", "1 to 128 of A-Z a-z 0-9 _ - .")
 		return
 	case len(name) > MaxNameLength:
-		p.addf(at, "%s has %d bytes; at most %d are allowed", what, len(name), MaxNameLength)
+		p.addf(at, shorterHint, "%s has %d bytes; at most %d are allowed", what, len(name), MaxNameLength)
 		return
 	}
 	for _, r := range name {

@@ -38,7 +38,7 @@ func (i *Identity) check(p *problems) {
 	switch i.Strategy {
 	case IdentityHash:
 		if i.Window < minIdentityWindow {
-			p.addf("identity.window", "window must be at least %s, got %s", minIdentityWindow, i.Window)
+			p.addf("identity.window", "leave it out for 1m", "window must be at least %s, got %s", minIdentityWindow, i.Window)
 		}
 	case IdentityDefault, IdentityCustom:
 		if i.Window != 0 {

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -73,7 +74,7 @@ func InspectDefinition(body []byte) (*Definition, error) {
 		p.add("", err.Error(), "")
 		return d, p.err("")
 	case root.kind != jsonObject:
-		p.add("", "a definition must be an object, not "+root.kind.String(), "")
+		p.add("", "a definition must be an object, not "+root.kind.String(), "it begins like {\"name\": ")
 		return d, p.err("")
 	case duplicates:
 		root.reportDuplicates("", p)
@@ -107,7 +108,7 @@ func (r definitionReader) object(n *jsonNode, path, where string, keys []string,
 		if meant != "" && n.find(meant) == nil {
 			r.excuse(JoinPath(path, meant)) // not also missing
 		}
-		r.read(at, fmt.Sprintf("unknown key %q%s", clip(key), where), didYouMean(meant))
+		r.read(at, fmt.Sprintf("unknown key %q%s", clip(key), where), cmp.Or(didYouMean(meant), leaveOut))
 	}
 }
 
@@ -158,11 +159,11 @@ func (r definitionReader) definition(n *jsonNode, d *Definition) {
 
 func (r definitionReader) steps(v *jsonNode, at string, d *Definition) {
 	if v.kind != jsonArray {
-		r.read(at, "steps must be a list, not "+v.kind.String(), "")
+		r.read(at, "steps must be a list, not "+v.kind.String(), "write it like steps: [{name: a, handler: log}]")
 		return
 	}
 	if len(v.items) > MaxSteps {
-		r.read(at, fmt.Sprintf("%d steps; at most %d are allowed", len(v.items), MaxSteps), "")
+		r.read(at, fmt.Sprintf("%d steps; at most %d are allowed", len(v.items), MaxSteps), splitHint)
 		return
 	}
 	d.Steps = make([]StepTemplate, len(v.items))
@@ -173,7 +174,7 @@ func (r definitionReader) steps(v *jsonNode, at string, d *Definition) {
 
 func (r definitionReader) step(n *jsonNode, path string, s *StepTemplate) {
 	if n.kind != jsonObject {
-		r.read(path, "a step must be an object, not "+n.kind.String(), "")
+		r.read(path, "a step must be an object, not "+n.kind.String(), "write it like {name: a, handler: log}")
 		r.excuse(path + ".name")
 		r.excuse(path + ".handler")
 		return
@@ -239,7 +240,7 @@ func (r definitionReader) command(v, step *jsonNode, path string, s *StepTemplat
 	}
 	var command string
 	if r.text(v, at, "command", &command); command == "" {
-		r.read(at, "command is empty", "")
+		r.read(at, "command is empty", "write it like command: echo hi")
 		return
 	}
 	s.Handler = ExecHandler
@@ -259,7 +260,7 @@ func (r definitionReader) backoff(n *jsonNode, path, where string, b *Backoff) {
 			b.Base = r.duration(v, at, key, aboveZero)
 		case "factor":
 			if b.Factor = r.number(v, at, key); b.Factor <= 0 && !r.excused[at] {
-				r.read(at, "factor must be more than 0, got "+v.text, "")
+				r.read(at, "factor must be more than 0, got "+v.text, "leave it out for 2")
 			}
 		case "list":
 			b.List = r.durations(v, at)
@@ -284,7 +285,7 @@ func (r definitionReader) retryLimit(v *jsonNode, at string) int {
 	case v.kind != jsonNumber:
 		r.read(at, "retry_limit must be a number, not "+v.kind.String(), unquote(v))
 	case err != nil:
-		r.read(at, "retry_limit must be a whole number, got "+clip(v.text), "")
+		r.read(at, "retry_limit must be a whole number, got "+clip(v.text), "write it like 3")
 	case limit < 1:
 		r.read(at, fmt.Sprintf("retry_limit must be at least 1, got %d", limit), "it counts executions; 1 runs once")
 	}

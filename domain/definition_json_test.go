@@ -128,12 +128,12 @@ func TestWhatIsNotADefinitionIsRefused(t *testing.T) {
 	for body, want := range map[string]string{
 		``:                      `not valid JSON: line 1, column 1: unexpected end of JSON input`,
 		`{"name":"a"} {}`:       `not valid JSON: line 1, column 14: invalid character '{' after top-level value`,
-		`[]`:                    `a definition must be an object, not a list`,
+		`[]`:                    `a definition must be an object, not a list: it begins like {"name": `,
 		"{\"name\":\"\xff\"}":   `not valid JSON: the text is not UTF-8`,
 		`{"name": NaN}`:         `not valid JSON: line 1, column 10: invalid character 'N' looking for beginning of value`,
 		nested(200):             `nested deeper than 100 levels`,
 		nested(20_000):          `not valid JSON: line 1, column 10001: invalid character '[' exceeded max depth`,
-		`{"name":"a","name":1}`: `name: duplicate key "name"`,
+		`{"name":"a","name":1}`: `name: duplicate key "name": leave one of the two out`,
 	} {
 		_, err := domain.ParseDefinition([]byte(body))
 		if got := problemsOf(t, err); got[0] != want {

@@ -1,8 +1,10 @@
 package domain
 
 import (
+	"cmp"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -18,7 +20,7 @@ func (r definitionReader) text(v *jsonNode, at, key string, out *string) {
 
 func (r definitionReader) texts(v *jsonNode, at, key string) []string {
 	if v.kind != jsonArray {
-		r.read(at, key+" must be a list of strings, not "+v.kind.String(), "")
+		r.read(at, key+" must be a list of strings, not "+v.kind.String(), "write it like "+key+": [a, b]")
 		return nil
 	}
 	out := make([]string, len(v.items))
@@ -42,7 +44,7 @@ func (r definitionReader) oneOrMany(v *jsonNode, at, key string) []string {
 
 func (r definitionReader) truth(v *jsonNode, at, key string, otherwise bool) bool {
 	if v.kind != jsonBool {
-		r.read(at, key+" must be true or false, not "+v.kind.String(), "")
+		r.read(at, key+" must be true or false, not "+v.kind.String(), cmp.Or(truthHint(v), "write one of them without quotes"))
 		return otherwise
 	}
 	return v.truth
@@ -55,7 +57,7 @@ func (r definitionReader) number(v *jsonNode, at, key string) float64 {
 	}
 	f, err := strconv.ParseFloat(v.text, 64)
 	if err != nil {
-		r.read(at, key+" is too large: "+clip(v.text), "")
+		r.read(at, key+" is too large: "+clip(v.text), "use a smaller one")
 		return 0
 	}
 	return f
@@ -72,9 +74,9 @@ func (r definitionReader) duration(v *jsonNode, at, key string, positive bool) t
 	switch {
 	case message != "":
 	case d < 0:
-		message = "must not be negative, got " + d.String()
+		message, hint = "must not be negative, got "+d.String(), "write it like "+(-d).String()
 	case d == 0 && positive:
-		message = "must be more than 0"
+		message, hint = "must be more than 0", "leave it out for the default"
 	default:
 		return d
 	}
@@ -112,9 +114,9 @@ func (n *jsonNode) duration() (d time.Duration, message, hint string) {
 		ns := math.Round(f * float64(time.Second))
 		switch {
 		case err != nil || math.Abs(f) > float64(maxSeconds):
-			return 0, "is too long: " + clip(n.text) + " seconds", ""
+			return 0, "is too long: " + clip(n.text) + " seconds", "292 years are the longest"
 		case f != 0 && ns == 0:
-			return 0, "is shorter than a nanosecond: " + clip(n.text) + " seconds", ""
+			return 0, "is shorter than a nanosecond: " + clip(n.text) + " seconds", "use more"
 		}
 		return time.Duration(ns), "", ""
 	case jsonNull, jsonBool, jsonArray, jsonObject:
@@ -125,6 +127,17 @@ func (n *jsonNode) duration() (d time.Duration, message, hint string) {
 // maxSeconds is the longest duration that a number may give: about 292 years.
 const maxSeconds = math.MaxInt64/int64(time.Second) - 1
 
+// truthHint is the hint for a word that other languages have for true or false.
+func truthHint(v *jsonNode) string {
+	switch strings.ToLower(v.text) {
+	case "yes", "on", "true", "y", "1":
+		return "write true"
+	case "no", "off", "false", "n", "0":
+		return "write false"
+	}
+	return ""
+}
+
 // quote is the hint for a value that would be right as a string.
 func quote(v *jsonNode) string {
 	switch v.kind {
@@ -134,7 +147,7 @@ func quote(v *jsonNode) string {
 		return `write it in quotes: "` + strconv.FormatBool(v.truth) + `"`
 	case jsonNull, jsonString, jsonArray, jsonObject:
 	}
-	return ""
+	return "write a string"
 }
 
 // unquote is the hint for a string that would be right as a number.
@@ -142,5 +155,5 @@ func unquote(v *jsonNode) string {
 	if _, err := strconv.ParseFloat(v.text, 64); v.kind == jsonString && err == nil {
 		return "write it without quotes: " + v.text
 	}
-	return ""
+	return "write a number"
 }

@@ -152,7 +152,7 @@ func (n *jsonNode) reportDuplicates(path string, p *problems) {
 		}
 		at := JoinPath(path, n.keys[i])
 		if seen[n.keys[i]] {
-			p.addf(at, "duplicate key %q", n.keys[i])
+			p.addf(at, "leave one of the two out", "duplicate key %q", n.keys[i])
 		}
 		seen[n.keys[i]] = true
 		n.items[i].reportDuplicates(at, p)

@@ -93,8 +93,8 @@ func (p *problems) add(path, message, hint string) {
 	p.list = append(p.list, Problem{Path: path, Message: message, Hint: hint})
 }
 
-func (p *problems) addf(path, format string, args ...any) {
-	p.add(path, fmt.Sprintf(format, args...), "")
+func (p *problems) addf(path, hint, format string, args ...any) {
+	p.add(path, fmt.Sprintf(format, args...), hint)
 }
 
 // read is add for the reader of a document: the validator will keep quiet about the path.
@@ -121,11 +121,17 @@ func (p *problems) err(name string) error {
 	return &DefinitionError{Definition: name, Problems: list}
 }
 
-// suggest is the candidate that was probably meant by name, or "".
+// suggest is Nearest for messages about a document, of which there may be many.
 func (p *problems) suggest(name string, candidates []string) string {
 	if p.suggestions++; p.suggestions > maxSuggestions {
 		return ""
 	}
+	return Nearest(name, candidates)
+}
+
+// Nearest is the candidate that was probably meant by a name that is none of them, or "": it differs by at most one letter
+// in three, and case, underscores and hyphens do not count.
+func Nearest(name string, candidates []string) string {
 	const longest = MaxNameLength
 	want := plainName(name)
 	if len(want) > longest {

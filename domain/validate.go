@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -18,8 +19,16 @@ const (
 	defaultJitter        = 0.1
 )
 
-// maxHandlerName bounds the name of a handler, which may be a class name such as Payments::ChargeHandler.
-const maxHandlerName = 256
+// Hints that several problems share.
+const (
+	leaveOut    = "leave it out"
+	shorterHint = "use a shorter one"
+	splitHint   = "split it into several definitions"
+)
+
+// maxHandlerName bounds the name of a handler. It may be a class name such as Payments::ChargeHandler, or hold the names of
+// namespace, definition and step.
+const maxHandlerName = 512
 
 // Validate is the one validator of definitions, whether they come from Go, YAML or JSON (SEMANTICS 7). It fills in
 // every default in place, compiles the graph, and computes the canonical body and its hash. What is wrong it reports
@@ -47,16 +56,16 @@ func (d *Definition) validate(p *problems) {
 	d.checkHead(p)
 	switch {
 	case len(d.Steps) == 0:
-		p.add("steps", "a definition needs at least one step", "")
+		p.add("steps", "a definition needs at least one step", "write steps, each with a name and a handler")
 	case len(d.Steps) > MaxSteps:
-		p.addf("steps", "%d steps; at most %d are allowed", len(d.Steps), MaxSteps)
+		p.addf("steps", splitHint, "%d steps; at most %d are allowed", len(d.Steps), MaxSteps)
 	default:
 		for i := range d.Steps {
 			d.Steps[i].check(IndexPath("steps", i), p)
 		}
 		d.graph = d.checkGraph(p)
 		if n := d.namesLength(); n > MaxNames && len(p.list) == 0 {
-			p.addf("steps", "the names of the steps have %d bytes together; at most %d are allowed: use shorter ones", n, MaxNames)
+			p.addf("steps", "use shorter ones", "the names of the steps have %d bytes together; at most %d are allowed", n, MaxNames)
 		}
 	}
 	if d.Output != "" && len(d.Steps) <= MaxSteps {
@@ -120,7 +129,7 @@ func (d *Definition) checkHead(p *problems) {
 	for i, tag := range d.Tags {
 		at := IndexPath("tags", i)
 		if tag == "" {
-			p.add(at, "an empty tag", "")
+			p.add(at, "an empty tag", leaveOut)
 		}
 		checkText(tag, at, p)
 	}
@@ -132,13 +141,13 @@ func (d *Definition) checkHead(p *problems) {
 			oneOf(string(d.OnFailure), known, p))
 	}
 	if d.Deadline < 0 {
-		p.addf("deadline", "deadline must not be negative, got %s", d.Deadline)
+		p.addf("deadline", "0 is none", "deadline must not be negative, got %s", d.Deadline)
 	}
 	d.Identity.check(p)
 	checkCustomEvents(d.CustomEvents, "custom_events", p)
 	schema, n := canonicalJSON(d.Schema, "schema", p)
 	if d.Schema = schema; schema != nil && n.kind != jsonObject {
-		p.add("schema", "schema must be a JSON Schema object, not "+n.kind.String(), "")
+		p.add("schema", "schema must be a JSON Schema object, not "+n.kind.String(), "write it like schema: {type: object}")
 	}
 }
 
@@ -149,7 +158,7 @@ func (d *Definition) checkOutput(p *problems) {
 			return
 		}
 	}
-	p.add("output", fmt.Sprintf("output names an unknown step %q", clip(d.Output)), didYouMean(p.suggest(d.Output, names)))
+	p.add("output", fmt.Sprintf("output names an unknown step %q", clip(d.Output)), cmp.Or(didYouMean(p.suggest(d.Output, names)), "write the name of a step"))
 }
 
 // check checks what concerns one step alone.
@@ -163,16 +172,16 @@ func (s *StepTemplate) check(at string, p *problems) {
 			"it counts executions; 1 runs once")
 	}
 	if s.MaxRetryAfter < 0 {
-		p.addf(at+".max_retry_after", "max_retry_after must not be negative, got %s", s.MaxRetryAfter)
+		p.addf(at+".max_retry_after", "leave it out for 24h", "max_retry_after must not be negative, got %s", s.MaxRetryAfter)
 	}
 	if s.Timeout < 0 && s.Timeout != NoTimeout {
-		p.addf(at+".timeout", "timeout must not be negative, got %s", s.Timeout)
+		p.addf(at+".timeout", "0 is none", "timeout must not be negative, got %s", s.Timeout)
 	}
 	s.checkHeartbeat(at+".heartbeat_timeout", p)
 	checkCustomEvents(s.CustomEvents, at+".custom_events", p)
 	for i, kind := range s.FinalErrors {
 		if kind == "" {
-			p.add(IndexPath(at+".final_errors", i), "an empty error kind", "")
+			p.add(IndexPath(at+".final_errors", i), "an empty error kind", leaveOut)
 		}
 		checkText(string(kind), IndexPath(at+".final_errors", i), p)
 	}
@@ -182,7 +191,7 @@ func (s *StepTemplate) check(at string, p *problems) {
 func (s *StepTemplate) checkHeartbeat(at string, p *problems) {
 	switch {
 	case s.HeartbeatTimeout < 0:
-		p.addf(at, "heartbeat_timeout must not be negative, got %s", s.HeartbeatTimeout)
+		p.addf(at, "0 is none", "heartbeat_timeout must not be negative, got %s", s.HeartbeatTimeout)
 	case s.HeartbeatTimeout > 0 && s.Handler == SleepHandler:
 		p.add(at, "a sleep has no heartbeat_timeout", "leave it out: a sleep is a timer of the engine")
 	case s.Timeout > 0 && s.HeartbeatTimeout >= s.Timeout:
@@ -193,9 +202,9 @@ func (s *StepTemplate) checkHeartbeat(at string, p *problems) {
 
 func (s *StepTemplate) checkHandler(at string, p *problems) {
 	if s.Handler == "" {
-		p.add(at+".handler", s.who()+" has no handler", "")
+		p.add(at+".handler", s.who()+" has no handler", "write handler: and the name of what runs it, or command:")
 	} else if len(s.Handler) > maxHandlerName {
-		p.addf(at+".handler", "handler name has %d bytes; at most %d are allowed", len(s.Handler), maxHandlerName)
+		p.addf(at+".handler", shorterHint, "handler name has %d bytes; at most %d are allowed", len(s.Handler), maxHandlerName)
 	}
 	checkText(s.Handler, at+".handler", p)
 	config, n := canonicalJSON(s.HandlerConfig, at+".handler_config", p)
@@ -234,9 +243,9 @@ func (s *StepTemplate) checkSleep(config *jsonNode, at string, p *problems) {
 	case message != "":
 		p.add(at+".duration", "duration "+message, hint)
 	case wait <= 0:
-		p.addf(at+".duration", "duration must be more than 0, got %s", wait)
+		p.addf(at+".duration", example, "duration must be more than 0, got %s", wait)
 	case s.Wait != 0 && s.Wait != wait:
-		p.addf(at+".duration", "duration is %s, but the step was made to wait %s", wait, s.Wait)
+		p.addf(at+".duration", "give one of the two", "duration is %s, but the step was made to wait %s", wait, s.Wait)
 	default:
 		s.Wait = wait
 	}
@@ -260,7 +269,7 @@ func (b *Backoff) check(at string, p *problems) {
 			oneOf(string(b.Strategy), known, p))
 	}
 	if b.Max < 0 {
-		p.addf(at+".max", "max must not be negative, got %s", b.Max)
+		p.addf(at+".max", "leave it out for 5m", "max must not be negative, got %s", b.Max)
 	}
 	if b.Jitter != NoJitter && !(b.Jitter >= 0 && b.Jitter <= 1) {
 		p.add(at+".jitter", fmt.Sprintf("jitter must be between 0 and 1, got %v", b.Jitter), "it is a share of the wait")
@@ -274,13 +283,13 @@ func (b *Backoff) checkFields(at string, p *problems) {
 		p.add(at+".base", fmt.Sprintf("backoff strategy %q has no base", b.Strategy),
 			"exponential, linear and fixed have one")
 	case b.Base < 0:
-		p.addf(at+".base", "base must not be negative, got %s", b.Base)
+		p.addf(at+".base", "leave it out for 1s", "base must not be negative, got %s", b.Base)
 	}
 	switch {
 	case b.Factor != 0 && b.Strategy != StrategyExponential:
 		p.add(at+".factor", fmt.Sprintf("backoff strategy %q has no factor", b.Strategy), "only exponential has one")
 	case b.Factor < 0 || math.IsNaN(b.Factor) || math.IsInf(b.Factor, 0):
-		p.addf(at+".factor", "factor must be a number above 0, got %v", b.Factor)
+		p.addf(at+".factor", "leave it out for 2", "factor must be a number above 0, got %v", b.Factor)
 	}
 	switch {
 	case len(b.List) > 0 && b.Strategy != StrategyList:
@@ -289,12 +298,12 @@ func (b *Backoff) checkFields(at string, p *problems) {
 		p.add(at+".list", `backoff strategy "list" needs at least one value`, "write it like list: [1s, 5s, 30s]")
 	}
 	if len(b.List) > MaxListed {
-		p.addf(at+".list", "list has %d values; at most %d are allowed", len(b.List), MaxListed)
+		p.addf(at+".list", "the last one repeats: use fewer", "list has %d values; at most %d are allowed", len(b.List), MaxListed)
 		return
 	}
 	for i, wait := range b.List {
 		if wait < 0 {
-			p.addf(IndexPath(at+".list", i), "a wait must not be negative, got %s", wait)
+			p.addf(IndexPath(at+".list", i), "0 is no wait", "a wait must not be negative, got %s", wait)
 		}
 	}
 }
@@ -303,7 +312,7 @@ func (b *Backoff) checkFields(at string, p *problems) {
 func (d *Definition) seal(p *problems) {
 	body, err := d.encode()
 	if err != nil {
-		p.add("", "cannot be encoded: "+err.Error(), "")
+		p.add("", "cannot be encoded: "+err.Error(), "give it values that JSON has")
 		return
 	}
 	sum := sha256.Sum256(body)
@@ -325,10 +334,10 @@ func isNameByte(c byte) bool {
 func checkName(name, what, at string, p *problems) {
 	switch {
 	case name == "":
-		p.add(at, what+" is missing", "")
+		p.add(at, what+" is missing", "1 to 128 of A-Z a-z 0-9 _ -")
 		return
 	case len(name) > MaxNameLength:
-		p.addf(at, "%s has %d bytes; at most %d are allowed", what, len(name), MaxNameLength)
+		p.addf(at, shorterHint, "%s has %d bytes; at most %d are allowed", what, len(name), MaxNameLength)
 		return
 	}
 	for _, r := range name {
@@ -341,7 +350,7 @@ func checkName(name, what, at string, p *problems) {
 
 func checkText(text, at string, p *problems) {
 	if !utf8.ValidString(text) {
-		p.addf(at, "%q is not UTF-8 text", clip(text))
+		p.addf(at, "write it in UTF-8", "%q is not UTF-8 text", clip(text))
 	}
 }
 

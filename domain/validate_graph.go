@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,14 +20,14 @@ func (d *Definition) checkGraph(p *problems) *Graph {
 		names[i] = name
 		edges += len(d.Steps[i].DependsOn)
 		if before, twice := first[name]; twice && name != "" {
-			p.addf(IndexPath("steps", i)+".name", "duplicate step name %q, first in %s", clip(name), IndexPath("steps", before))
+			p.addf(IndexPath("steps", i)+".name", "give one of them another name", "duplicate step name %q, first in %s", clip(name), IndexPath("steps", before))
 			sound = false
 		} else if !twice {
 			first[name] = i
 		}
 	}
 	if edges > MaxEdges {
-		p.addf("steps", "%d dependencies; at most %d are allowed", edges, MaxEdges)
+		p.addf("steps", splitHint, "%d dependencies; at most %d are allowed", edges, MaxEdges)
 		return nil
 	}
 	known := make([][]string, len(d.Steps)) // of each step, the dependencies that exist, once
@@ -53,11 +54,11 @@ func (s *StepTemplate) checkDependencies(at string, names []string, first map[st
 		_, exists := first[name]
 		switch {
 		case name == "":
-			p.add(at, s.who()+" has an empty dependency", "")
+			p.add(at, s.who()+" has an empty dependency", leaveOut)
 		case !exists:
-			p.add(at, fmt.Sprintf("%s depends on an unknown step %q", s.who(), clip(name)), didYouMean(p.suggest(name, names)))
+			p.add(at, fmt.Sprintf("%s depends on an unknown step %q", s.who(), clip(name)), cmp.Or(didYouMean(p.suggest(name, names)), "write the name of a step"))
 		case seen[name]:
-			p.addf(at, "%s depends on %q twice", s.who(), clip(name))
+			p.addf(at, "leave one of the two out", "%s depends on %q twice", s.who(), clip(name))
 		default:
 			known = append(known, name)
 		}
@@ -84,7 +85,7 @@ func (d *Definition) reportCycles(known [][]string, first map[string]int, p *pro
 		cycle = startAtFirst(cycle, first)
 		start, closer := first[cycle[0]], cycle[len(cycle)-2]
 		j := slices.Index(d.Steps[start].DependsOn, closer)
-		p.add(IndexPath(IndexPath("steps", start)+".depends_on", j), "cycle: "+shortCycle(cycle), "")
+		p.add(IndexPath(IndexPath("steps", start)+".depends_on", j), "cycle: "+shortCycle(cycle), "leave one of these dependencies out")
 		steps[start].DependsOn = slices.DeleteFunc(slices.Clone(steps[start].DependsOn), func(s string) bool { return s == closer })
 	}
 }

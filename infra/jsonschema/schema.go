@@ -32,7 +32,8 @@ type noLoader struct{}
 func (noLoader) Load(string) (any, error) { return nil, errRemote }
 
 // Compile compiles a JSON Schema, by default of draft 2020-12; $schema may name an older draft. "format" is asserted,
-// not only an annotation. References must stay within the schema. No schema, or JSON null, gives nil.
+// not only an annotation. References must stay within the schema. No schema, or JSON null, gives nil. A text that is JSON,
+// but no schema, gives a *SchemaError.
 //
 // Compiling takes around 100 µs; keep the result.
 func Compile(schema json.RawMessage) (*Schema, error) {
@@ -47,25 +48,24 @@ func Compile(schema json.RawMessage) (*Schema, error) {
 		return nil, nil //nolint:nilnil // a nil *Schema is a schema
 	}
 	if odd := oddNumbers(doc, "", nil); len(odd) > 0 {
-		return nil, fmt.Errorf("context schema: %s", join(odd))
+		return nil, &SchemaError{Violations: tidy(odd)}
 	}
+	root, err := compile(doc)
+	if err != nil {
+		return nil, wrongSchema(doc, err)
+	}
+	return &Schema{root: root}, nil
+}
+
+func compile(doc any) (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
 	c.UseLoader(noLoader{})
 	if err := c.AddResource(base, doc); err != nil {
-		return nil, fmt.Errorf("context schema: %w", err)
+		return nil, err
 	}
-	root, err := c.Compile(base)
-	if err != nil {
-		var invalid *jsonschema.SchemaValidationError
-		var why *jsonschema.ValidationError
-		if errors.As(err, &invalid) && errors.As(invalid.Err, &why) {
-			return nil, fmt.Errorf("context schema is not a valid JSON Schema: %s", join(violations(why)))
-		}
-		return nil, fmt.Errorf("context schema: %w", err)
-	}
-	return &Schema{root: root}, nil
+	return c.Compile(base)
 }
 
 // Apply fills in the defaults of the schema, checks the context, and returns it in the form to store: compact, with

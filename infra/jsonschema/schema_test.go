@@ -166,16 +166,19 @@ func TestWithoutSchemaEveryObjectIsAccepted(t *testing.T) {
 
 func TestSchemasThatCannotBeUsedAreRefused(t *testing.T) {
 	for schema, want := range map[string]string{
-		`{"type":"strin"}`:                             "context schema is not a valid JSON Schema: /type",
-		`{"$ref":"https://example.com/x.json"}`:        "references to other documents are not loaded",
-		`{"$ref":"other.json"}`:                        "references to other documents are not loaded",
-		`{"$ref":"file:///etc/passwd"}`:                "references to other documents are not loaded",
-		`{"$schema":"https://example.com/meta"}`:       "references to other documents are not loaded",
-		`{"$ref":"#/$defs/none"}`:                      "context schema: ",
-		`{"properties":{"a":{"pattern":"("}}}`:         "context schema",
-		`{"properties":{"a":{"maximum":1e999999999}}}`: "context schema: /properties/a/maximum: a number with too many digits",
+		`{"type":"strin"}`:                       "context schema is not a valid JSON Schema: /type",
+		`{"$ref":"https://example.com/x.json"}`:  `/$ref: "https://example.com/x.json": references to other documents are not loaded`,
+		`{"$ref":"other.json"}`:                  "references to other documents are not loaded",
+		`{"$ref":"file:///etc/passwd"}`:          `/$ref: "file:///etc/passwd": references to other documents are not loaded`,
+		`{"$schema":"https://example.com/meta"}`: `/$schema: "https://example.com/meta": references to other documents are not loaded`,
+		`{"$ref":"#/$defs/none"}`:                `/$ref: "#/$defs/none": there is no such place in the schema`,
+		`{"items":[{"$ref":"#none"}],"$schema":"http://json-schema.org/draft-07/schema#"}`: `/items/0/$ref: "#none": there is no such anchor in the schema`,
+		`{"properties":{"a":{"pattern":"("}}}`:                                             `/properties/a/pattern: `,
+		`{"properties":{"a":{"maximum":1e999999999}}}`:                                     "/properties/a/maximum: a number with too many digits",
 		`{"a"`: "context schema: not valid JSON",
 		`{"required":"a","properties":{"b":{"type":1}}}`: "/required: got string, want array",
+		`{"properties":{"a":{"minimum":0,"exclusiveMinimum":true}}}`: "/properties/a/exclusiveMinimum: got boolean, want number; " +
+			`it is right in draft 4: write $schema: "http://json-schema.org/draft-04/schema#"`,
 	} {
 		_, err := jsonschema.Compile(json.RawMessage(schema))
 		if err == nil || !strings.Contains(err.Error(), want) {
