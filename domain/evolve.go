@@ -187,6 +187,7 @@ func (t *Task) evolveRunning(r Record) {
 	switch e := e.(type) {
 	case StepCheckpointed:
 		t.Steps[i].more().Cursor = e.Cursor
+		t.Steps[i].Lost = 0 // it has come further: it is not what kills its workers (ADR 7)
 	case StepProgressed:
 		t.Steps[i].more().Progress = &Progress{Done: e.Done, Total: e.Total, Message: e.Message, At: r.At}
 	}

@@ -40,6 +40,25 @@ func TestWhatARunningStepSaysIsStoredWhileItRuns(t *testing.T) {
 	}
 }
 
+func TestLostWorkersAreForgivenToAStepThatComesFurther(t *testing.T) {
+	p := begin(t, nil, step("a"))
+	for kill := range 5 * domain.MaxLost {
+		attempt := kill + 1
+		if kill%domain.MaxLost == 0 {
+			p.does(domain.CheckpointStep{Step: 0, Attempt: attempt, Cursor: json.RawMessage(`1`)}, "step.checkpointed a")
+		}
+		p.Lose()
+		p.events()
+		if p.Task.Steps[0].State != running {
+			t.Fatalf("after %d lost workers: %s", attempt, p.Task.Steps[0].State)
+		}
+	}
+	p.Lose() // the sixth since the last checkpoint
+	if p.is(failed, failed); p.Task.Steps[0].Executions != 0 {
+		t.Errorf("%d executions were counted", p.Task.Steps[0].Executions)
+	}
+}
+
 func TestACheckpointSurvivesAnOperatorsRetryButNotOtherInputs(t *testing.T) {
 	for inputs, want := range map[string]string{"": `7`, `{"from":3}`: ``} {
 		p := begin(t, func(d *domain.Definition) { d.Steps[0].NotRetryable = true }, step("a"))

@@ -33,7 +33,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childDir) != "" {
+	switch {
+	case os.Getenv(longStepDir) != "":
+		os.Exit(longStepChild())
+	case os.Getenv(childDir) != "":
 		os.Exit(child())
 	}
 	flag.Parse()

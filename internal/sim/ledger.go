@@ -273,7 +273,7 @@ func (l *ledger) step(h *history, ev domain.StepEvent, r domain.Record) string {
 		s.state, s.wake = domain.ResolvedManually, 0
 	case domain.StepCheckpointed:
 		ok = s.state == domain.InProgress && e.Attempt == s.attempt && h.state.Live()
-		s.cursor = string(e.Cursor)
+		s.cursor, s.lost = string(e.Cursor), 0
 	case domain.StepProgressed, domain.StepLogAppended, domain.Custom:
 		ok = s.state == domain.InProgress && ev.AttemptNumber() == s.attempt && h.state.Live()
 	case domain.StepSkipped:
