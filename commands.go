@@ -80,11 +80,17 @@ func (e *Engine) answer(ctx context.Context, partition int, text []byte) []byte 
 	}
 	resp.Error = toWire(err)
 	out, err := json.Marshal(resp)
+	if err == nil && len(out) > largestAnswer {
+		err = fmt.Errorf("the answer has %d bytes, more than NATS carries in a message: ask in the owner's process, or read the log (History, Replay)", len(out))
+	}
 	if err != nil {
 		out, _ = json.Marshal(response{Error: toWire(err)})
 	}
 	return out
 }
+
+// largestAnswer is what an answer may have; the server's limit is 1 MiB. A larger one would never arrive.
+const largestAnswer = 1<<20 - 4<<10
 
 // answerSafely holds a panic to the request that led to it.
 func (e *Engine) answerSafely(ctx context.Context, partition int, r *request) (resp *response, err error) {

@@ -44,6 +44,7 @@ func TestTextsOfErrorsSayWhatWhyAndWhatToDo(t *testing.T) {
 	} {
 		fmt.Fprintf(&text, "%s\n    %s\n", e.when, e.err)
 	}
+	refusals(t, id, func(when string, err error) { fmt.Fprintf(&text, "%s\n    %v\n", when, err) })
 	const golden = "testdata/errors.golden"
 	if *rewriteTexts {
 		if err := errors.Join(os.MkdirAll("testdata", 0o750), os.WriteFile(golden, []byte(text.String()), 0o600)); err != nil {

@@ -42,6 +42,9 @@ func (e *Engine) serveLocal(ctx context.Context, partition int, r *request) (*re
 	case opApply:
 		return e.localApply(ctx, c, r)
 	case opPrune:
+		if phase, why := c.Phase(); phase == subscribers.Closed {
+			return nil, why
+		}
 		pruned, first, err := c.Prune(ctx, time.Duration(r.Prune.OlderThan), r.Prune.DryRun)
 		return &response{Pruned: &PruneReport{Partition: partition, Commits: pruned, First: first}}, err
 	case opSkip:

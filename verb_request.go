@@ -31,7 +31,8 @@ type noteRequest struct {
 	Value json.RawMessage `json:"value"`
 }
 
-// check refuses what would not fit into an event, or could not be read in one.
+// check refuses what would not fit into an event, or could not be read in one, and takes white space out of values. It runs
+// where a verb comes from, and again where it arrives.
 func (v *verb) check() error {
 	if err := checkActor(v.By); err != nil {
 		return err
@@ -50,6 +51,28 @@ func (v *verb) check() error {
 	case v.Name == "annotate" && len(v.Note.Value) == 0:
 		return errors.New("a note needs a value: any JSON")
 	}
+	if err := compact("the result", &v.Result, domain.MaxPayload); err != nil {
+		return err
+	}
+	if err := compact("the inputs", &v.Inputs, domain.InlineLog); err != nil || v.Note == nil {
+		return err
+	}
+	return compact("the note", &v.Note.Value, domain.InlineLog)
+}
+
+// compact checks a value, if there is one, and takes white space out of it.
+func compact(what string, value *json.RawMessage, most int) error {
+	if *value == nil {
+		return nil
+	}
+	text, err := domain.CompactJSON(*value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if len(text) > most {
+		return fmt.Errorf("%s: %d bytes; at most %d are possible: keep the data elsewhere and pass a reference", what, len(text), most)
+	}
+	*value = text
 	return nil
 }
 
@@ -77,11 +100,7 @@ func (v *verb) travel(ctx context.Context, blobs domain.Blobs) (*verb, error) {
 	if len(v.Result) <= largestRequest {
 		return v, nil
 	}
-	text, err := domain.CompactJSON(v.Result)
-	if err != nil {
-		return nil, fmt.Errorf("the result: %w", err)
-	}
-	digest, err := blobs.Put(ctx, text)
+	digest, err := blobs.Put(ctx, v.Result)
 	if err != nil {
 		return nil, err
 	}
@@ -92,16 +111,20 @@ func (v *verb) travel(ctx context.Context, blobs domain.Blobs) (*verb, error) {
 
 // command makes the domain's command of a verb.
 func (r *router) command(ctx context.Context, v *verb) (domain.Command, error) {
+	var err error
+	if v.ResultBlob != "" {
+		if v.Result, err = r.payloads.load(ctx, domain.Payload{Blob: v.ResultBlob}); err != nil {
+			return nil, err
+		}
+	}
 	if err := v.check(); err != nil {
 		return nil, err
 	}
-	result, err := r.verbResult(ctx, v)
-	if err != nil {
-		return nil, err
-	}
-	inputs, err := small("the inputs", v.Inputs)
-	if err != nil {
-		return nil, err
+	var result domain.Payload
+	if v.Result != nil {
+		if result, err = r.payloads.store(ctx, v.Result); err != nil {
+			return nil, err
+		}
 	}
 	switch v.Name {
 	case "cancel":
@@ -115,10 +138,9 @@ func (r *router) command(ctx context.Context, v *verb) (domain.Command, error) {
 	case "resume":
 		return domain.ResumeTask{Reason: v.Reason}, nil
 	case "annotate":
-		value, err := small("the note", v.Note.Value)
-		return domain.AnnotateTask{Kind: v.Note.Kind, Step: v.Step, Value: value}, err
+		return domain.AnnotateTask{Kind: v.Note.Kind, Step: v.Step, Value: v.Note.Value}, nil
 	case "retry_step":
-		return domain.RetryStep{Step: v.Step, RetryLimit: v.RetryLimit, Inputs: inputs, Reason: v.Reason}, nil
+		return domain.RetryStep{Step: v.Step, RetryLimit: v.RetryLimit, Inputs: v.Inputs, Reason: v.Reason}, nil
 	case "resolve_step":
 		return domain.ResolveStep{Step: v.Step, Result: result, Reason: v.Reason}, nil
 	case "cancel_step":
@@ -127,39 +149,6 @@ func (r *router) command(ctx context.Context, v *verb) (domain.Command, error) {
 		return domain.FinishStep{Step: v.Step, Result: result, Reason: v.Reason}, nil
 	}
 	return nil, fmt.Errorf("unknown verb %q: the other side is a newer version of tasker", v.Name)
-}
-
-func (r *router) verbResult(ctx context.Context, v *verb) (domain.Payload, error) {
-	text := v.Result
-	if v.ResultBlob != "" {
-		var err error
-		if text, err = r.payloads.load(ctx, domain.Payload{Blob: v.ResultBlob}); err != nil {
-			return domain.Payload{}, err
-		}
-	}
-	if text == nil {
-		return domain.Payload{}, nil
-	}
-	text, err := domain.CompactJSON(text)
-	if err != nil {
-		return domain.Payload{}, fmt.Errorf("the result: %w", err)
-	}
-	return r.payloads.store(ctx, text)
-}
-
-// small checks a value that stands in an event itself.
-func small(what string, text json.RawMessage) (json.RawMessage, error) {
-	if text == nil {
-		return nil, nil
-	}
-	text, err := domain.CompactJSON(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	if len(text) > domain.InlineLog {
-		return nil, fmt.Errorf("%s: %d bytes; at most %d are possible: hand over a reference", what, len(text), domain.InlineLog)
-	}
-	return text, nil
 }
 
 // localVerb decides a verb in this process.

@@ -8,7 +8,9 @@ func (t *Task) resolve(c ResolveTask, out []Event) ([]Event, error) {
 		return out, nil
 	case Error:
 		return append(out, TaskResolvedManually(c)), nil
-	case Pending, InProgress, Complete, Cancelled:
+	case Complete, Cancelled:
+		return out, t.refuse(ResolvedManually, taskIsOver)
+	case Pending, InProgress:
 	}
 	return out, t.refuse(ResolvedManually, "only a failed task can be resolved: cancel it, or resolve its steps")
 }
@@ -16,7 +18,7 @@ func (t *Task) resolve(c ResolveTask, out []Event) ([]Event, error) {
 func (t *Task) pause(c PauseTask, out []Event) ([]Event, error) {
 	switch {
 	case !t.State.Live():
-		return out, &RefusedError{t.ID, "is " + t.State.String() + ": only a task that is pending or in progress can be paused"}
+		return out, &RefusedError{t.ID, "its state is " + t.State.String() + ", and only a task that is pending or in progress can be paused"}
 	case t.Paused:
 		return out, nil
 	}
@@ -40,7 +42,7 @@ func (t *Task) cancel(c CancelTask, out []Event) ([]Event, error) {
 	switch {
 	case t.State == Cancelled:
 	case t.State.Ended():
-		return out, t.refuse(Cancelled, "it has ended and stays as it is")
+		return out, t.refuse(Cancelled, taskIsOver)
 	default:
 		out = append(out, TaskCancelled(c))
 	}
@@ -94,12 +96,16 @@ type stepVerb struct {
 	event func(s *Step) Event
 }
 
-const stepIsOver = "it is over and stays as it is"
+const (
+	taskIsOver = "it has ended and stays as it is"
+	stepIsOver = "it is over and stays as it is"
+)
 
 func (c RetryStep) verb() stepVerb {
-	const hint = "only a failed step can be retried"
+	const hint = "only a failed step can be retried: complete it with a result, or cancel it"
 	return stepVerb{
-		c.Step, Pending, [numStates]string{InProgress: hint, Complete: hint, Cancelled: hint, ResolvedManually: hint},
+		c.Step, Pending,
+		[numStates]string{InProgress: hint, Complete: stepIsOver, Cancelled: stepIsOver, ResolvedManually: stepIsOver},
 		func(*Step) Event {
 			return StepRetryRequested{Step: c.Step, NewRound: true, RetryLimit: c.RetryLimit, Inputs: c.Inputs, Reason: c.Reason}
 		},
@@ -124,7 +130,7 @@ func (c CancelStep) verb() stepVerb {
 func (c FinishStep) verb() stepVerb {
 	const hint = "only a running step can be completed: resolve it instead"
 	return stepVerb{
-		c.Step, Complete, [numStates]string{Pending: hint, Error: hint, Cancelled: hint, ResolvedManually: hint},
+		c.Step, Complete, [numStates]string{Pending: hint, Error: hint, Cancelled: stepIsOver, ResolvedManually: stepIsOver},
 		func(s *Step) Event {
 			return StepCompleted{Step: c.Step, Attempt: int(s.Attempt), Result: c.Result, Reason: c.Reason}
 		},

@@ -135,7 +135,7 @@ func TestB16CancelEndsEveryStepInOneCommit(t *testing.T) {
 	p.keeps(domain.CancelTask{})
 	p.keeps(domain.ResumeTask{})
 	p.refuses(domain.RetryTask{}, "task ID is cancelled and cannot become pending: only a failed task can be retried: submit a new one")
-	p.refuses(domain.PauseTask{}, "task ID: is cancelled: only a task that is pending or in progress can be paused")
+	p.refuses(domain.PauseTask{}, "task ID: its state is cancelled, and only a task that is pending or in progress can be paused")
 	p.Advance(time.Hour)
 	if got := p.events(); got != "" {
 		t.Error("afterwards:", got)
@@ -160,8 +160,7 @@ func TestCancelOfACompleteTaskIsRefused(t *testing.T) {
 	p := begin(t, nil, step("a"))
 	p.ok("a")
 	p.refuses(domain.CancelTask{}, "task ID is complete and cannot become cancelled: it has ended and stays as it is")
-	p.refuses(domain.ResolveTask{}, "task ID is complete and cannot become resolved_manually: "+
-		"only a failed task can be resolved: cancel it, or resolve its steps")
+	p.refuses(domain.ResolveTask{}, "task ID is complete and cannot become resolved_manually: it has ended and stays as it is")
 	p.refuses(domain.CancelStep{Step: "a"}, `step "a" of task ID is complete and cannot become cancelled: its task is complete and stays as it is`)
 	p.keeps(domain.FinishStep{Step: "a"})
 }
@@ -275,7 +274,8 @@ func TestB32WhatIsNotRetryableRunsOnceMorePerRound(t *testing.T) {
 	if m := p.Task.Steps[0].More; m == nil || m.RetryLimit != 5 || string(m.Inputs) != `{"x":1}` {
 		t.Errorf("%+v", m)
 	}
-	p.refuses(domain.RetryStep{Step: "a"}, `step "a" of task ID is in_progress and cannot become pending: only a failed step can be retried`)
+	p.refuses(domain.RetryStep{Step: "a"}, `step "a" of task ID is in_progress and cannot become pending: `+
+		"only a failed step can be retried: complete it with a result, or cancel it")
 }
 
 func TestRetryOfAStepDoesNotWaitAndLeavesTheBudgetsOfOthers(t *testing.T) {
@@ -299,7 +299,8 @@ func TestB33RetryAfterACancelledStepIsRefused(t *testing.T) {
 	}
 	p.keeps(domain.CancelStep{Step: "a"})
 	p.refuses(domain.RetryTask{}, `task ID: nothing could run: step "a" was cancelled: resolve the task or fork it`)
-	p.refuses(domain.RetryStep{Step: "a"}, `step "a" of task ID is cancelled and cannot become pending: only a failed step can be retried`)
+	p.refuses(domain.RetryStep{Step: "a"}, `step "a" of task ID is cancelled and cannot become pending: it is over and stays as it is`)
+	p.refuses(domain.FinishStep{Step: "a"}, `step "a" of task ID is cancelled and cannot become complete: it is over and stays as it is`)
 	p.refuses(domain.ResolveStep{Step: "a"}, `step "a" of task ID is cancelled and cannot become resolved_manually: it is over and stays as it is`)
 	p.does(domain.ResolveTask{}, "task.resolved_manually")
 }

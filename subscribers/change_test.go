@@ -29,9 +29,10 @@ func (w *world) did(id domain.TaskID, cmd domain.Command) string {
 
 func TestAVerbSaysWhatItChanged(t *testing.T) {
 	w := newWorld(t)
-	id := w.submit(chain(t, nil, "a", "b", "c"), 1)
+	id := w.submit(chain(t, nil, "first", "a", "b", "c"), 1)
 	w.store()
-	w.fail(id, 0, 1, domain.KindPermanent)
+	w.complete(id, 0, 1)
+	w.fail(id, 1, 1, domain.KindPermanent)
 	w.store()
 	for _, c := range []struct {
 		verb domain.Command
