@@ -86,7 +86,9 @@ func parse(raw json.RawMessage) (config, error) {
 		return c, unknown // not even an object
 	}
 	var p problems
-	c.command = readCommand(&p, k.Command, k.Shell)
+	if unknown == nil || k.Command != nil { // else it may be the unknown one
+		c.command = readCommand(&p, k.Command, k.Shell)
+	}
 	c.env = readEnv(&p, k.Env)
 	readList(&p, "pass_env", k.PassEnv, &c.passEnv, "the name of a variable", checkPassed)
 	p.read("dir", k.Dir, &c.dir, "a text")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os/exec"
+	"sync"
 
 	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/infra/handlerconfig"
@@ -21,14 +22,51 @@ type Options struct {
 	Logger func(ctx context.Context) *slog.Logger
 }
 
-type handler struct{ o Options }
+// Handler runs programs. It is safe for use by several goroutines.
+type Handler struct {
+	options Options
+	closing chan struct{}
 
-// New returns the handler. It is safe for use by several goroutines and holds nothing that needs closing.
-func New(o Options) domain.StepHandler { return handler{o} }
+	mu      sync.Mutex // guards closed, and additions to running against it
+	closed  bool
+	running sync.WaitGroup
+}
+
+// New returns a handler. Whoever ends its process calls Close before.
+func New(o Options) *Handler { return &Handler{options: o, closing: make(chan struct{})} }
+
+var errClosed = errors.New("the engine stops")
+
+// Close stops the commands that still run, as the end of their contexts does, and returns when they are gone: their
+// programs would outlive the process otherwise. It takes at most their grace and half a second. Handle fails after it. A
+// second call waits as the first. The error is nil.
+func (h *Handler) Close() error {
+	h.mu.Lock()
+	if !h.closed {
+		h.closed = true
+		close(h.closing)
+	}
+	h.mu.Unlock()
+	h.running.Wait()
+	return nil
+}
+
+func (h *Handler) begin() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.running.Add(1)
+	}
+	return !h.closed
+}
 
 // Handle runs the command of the step to its end, or until ctx ends and the command has been given its grace. The result
 // is a json.RawMessage.
-func (h handler) Handle(ctx context.Context, task domain.TaskView, steps domain.Sequence, step domain.StepView) (any, error) {
+func (h *Handler) Handle(ctx context.Context, task domain.TaskView, steps domain.Sequence, step domain.StepView) (any, error) {
+	if !h.begin() {
+		return nil, fmt.Errorf("command was not started: %w", errClosed)
+	}
+	defer h.running.Done()
 	c, err := parse(step.Config)
 	if err != nil {
 		return nil, handlerconfig.Failed(err)
@@ -38,7 +76,7 @@ func (h handler) Handle(ctx context.Context, task domain.TaskView, steps domain.
 		return nil, err
 	}
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("command was not started: %w (%w)", context.Cause(ctx), ctx.Err())
+		return nil, fmt.Errorf("command was not started: %w", whyStopped(ctx))
 	}
 	full := make(chan struct{})
 	stdout := &limited{room: c.maxOutput, full: full}
@@ -49,7 +87,7 @@ func (h handler) Handle(ctx context.Context, task domain.TaskView, steps domain.
 	if err := cmd.Start(); err != nil {
 		return nil, c.startFailed(err, cmd)
 	}
-	p := process{cmd: cmd, grace: c.grace, full: full}
+	p := process{cmd: cmd, grace: c.grace, full: full, closing: h.closing}
 	err = p.wait(ctx)
 	stderr.end()
 	switch {
@@ -57,7 +95,7 @@ func (h handler) Handle(ctx context.Context, task domain.TaskView, steps domain.
 		return nil, &domain.Failure{Kind: domain.KindPermanent, Code: "OUTPUT_TOO_LARGE", Err: fmt.Errorf(
 			"command wrote more than %d bytes to stdout: raise max_output, or write a file and print its name", c.maxOutput)}
 	case p.stopped:
-		return nil, fmt.Errorf("command was stopped%s: %w (%w)%s", p.how(), context.Cause(ctx), ctx.Err(), stderr.tail())
+		return nil, fmt.Errorf("command was stopped%s: %w%s", p.how(), whyStopped(ctx), stderr.tail())
 	case err == nil || errors.Is(err, exec.ErrWaitDelay):
 		return result(stdout.buffer)
 	}
@@ -68,6 +106,14 @@ func (h handler) Handle(ctx context.Context, task domain.TaskView, steps domain.
 		stderr.add(complaint)
 	}
 	return nil, err
+}
+
+// whyStopped is an error that is both the cause of the end of ctx and ctx.Err().
+func whyStopped(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return errClosed
+	}
+	return fmt.Errorf("%w (%w)", context.Cause(ctx), ctx.Err())
 }
 
 // prepare makes the command, ready to be started.
@@ -98,10 +144,10 @@ func (c config) prepare(ctx context.Context, task domain.TaskView, steps domain.
 }
 
 // journal is where the lines of stderr go: into the engine's log, and to what is stored with the step.
-func (h handler) journal(ctx context.Context, run domain.Run) *journal {
+func (h *Handler) journal(ctx context.Context, run domain.Run) *journal {
 	var log *slog.Logger
-	if h.o.Logger != nil {
-		log = h.o.Logger(ctx)
+	if h.options.Logger != nil {
+		log = h.options.Logger(ctx)
 	}
 	return newJournal(func(lines []string) {
 		if run != nil {

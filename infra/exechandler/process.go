@@ -14,15 +14,16 @@ const drain = 500 * time.Millisecond
 type process struct {
 	cmd   *exec.Cmd
 	grace time.Duration
-	full  <-chan struct{} // closed when there is no sense in going on
+	// Closed when there is no sense in going on.
+	full, closing <-chan struct{}
 
 	// Valid when wait has returned.
 	stopped bool // told to end
 	killed  bool // and did not, within the grace
 }
 
-// wait returns when the command has ended by itself, or was told to when ctx ended or full was closed, and its group
-// is killed. It takes at most the grace and the drain from then on.
+// wait returns when the command has ended by itself, or was told to by ctx, full or closing, and its group is
+// killed. It takes at most the grace and the drain from then on.
 func (p *process) wait(ctx context.Context) error {
 	exited, watched := make(chan struct{}), make(chan struct{})
 	var until time.Time
@@ -48,6 +49,7 @@ func (p *process) watch(ctx context.Context, exited <-chan struct{}) (until time
 		return time.Time{}
 	case <-ctx.Done():
 	case <-p.full:
+	case <-p.closing:
 	}
 	until = time.Now().Add(p.grace)
 	p.stopped = terminate(p.cmd)

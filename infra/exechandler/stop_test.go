@@ -216,3 +216,41 @@ func TestCommandHasNoTerminal(t *testing.T) {
 		t.Errorf("%s, %v", got, err)
 	}
 }
+
+// The context of an execution ends when the engine stops; nobody waits for the handler then but Close.
+func TestCloseStopsWhatStillRuns(t *testing.T) {
+	t.Parallel() // it waits
+	ready, ended := make(chan struct{}), make(chan error)
+	l := &log{on: func(line string) {
+		if line == "ready" {
+			close(ready)
+		}
+	}}
+	h := exechandler.New(l.options())
+	step := domain.StepView{Config: []byte(shell(`trap '' TERM; echo "group $$" >&2; echo ready >&2; sleep 3600; sleep 3600`, `"grace":"100ms"`))}
+	go func() {
+		_, err := h.Handle(t.Context(), task, steps, step)
+		ended <- err
+	}()
+	<-ready
+	start := time.Now()
+	closed := make(chan error, 2)
+	for range 2 {
+		go func() { closed <- h.Close() }()
+	}
+	if err := <-ended; err == nil || !strings.HasPrefix(err.Error(), "command was stopped, and killed after its grace of 100ms: the engine stops") {
+		t.Errorf("got %v", err)
+	}
+	for range 2 {
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	}
+	if took := time.Since(start); took < 100*time.Millisecond || took > slack {
+		t.Errorf("took %s", took)
+	}
+	nobodyIsLeft(t, numberIn(t, l.lines, "group"))
+	if _, err := h.Handle(t.Context(), task, steps, step); err == nil || err.Error() != "command was not started: the engine stops" {
+		t.Errorf("after Close: %v", err)
+	}
+}
