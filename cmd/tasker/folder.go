@@ -16,7 +16,6 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/tasker-go/tasker"
-	"github.com/tasker-go/tasker/infra/exechandler"
 	"github.com/tasker-go/tasker/infra/loghandler"
 )
 
@@ -214,7 +213,7 @@ func (f *folder) handle(def *tasker.Definition) error {
 		return nil
 	}
 	handlers := map[string]tasker.StepHandler{
-		"exec": exechandler.New(exechandler.Options{Logger: f.logger}),
+		"exec": f.host.exec,
 		"http": f.host.http,
 		"log":  loghandler.New(loghandler.Options{Logger: f.logger}),
 	}

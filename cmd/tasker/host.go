@@ -42,6 +42,7 @@ type host struct {
 	server *natsserver.Server // nil on an external NATS
 	engine *tasker.Engine
 	http   *httphandler.Handler
+	exec   *exechandler.Handler
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error // of Engine.Run, after done
@@ -76,15 +77,16 @@ func newHost(ctx context.Context, o hostOptions) (*host, error) {
 	return h, nil
 }
 
-// register adds the handlers that come with tasker.
+// register adds the handlers that come with tasker; exec only when every definition may run programs.
 func (h *host) register(logger func(context.Context) *slog.Logger, exec bool) error {
 	h.http = httphandler.New(httphandler.Options{Logger: logger})
+	h.exec = exechandler.New(exechandler.Options{Logger: logger})
 	handlers := map[string]tasker.StepHandler{
 		"http": h.http,
 		"log":  loghandler.New(loghandler.Options{Logger: logger}),
 	}
 	if exec {
-		handlers["exec"] = exechandler.New(exechandler.Options{Logger: logger})
+		handlers["exec"] = h.exec
 	}
 	for name, handler := range handlers {
 		if err := h.engine.Handler(name, handler); err != nil {
@@ -154,6 +156,7 @@ func (h *host) drain() error {
 		h.engine.Close()
 	}
 	if h.http != nil {
+		_ = h.exec.Close() // programs that were interrupted have their grace; they must not outlive this process
 		_ = h.http.Close()
 	}
 	return h.err

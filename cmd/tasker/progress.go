@@ -207,7 +207,7 @@ func describeStep(v *taskView, e tasker.Event) (subject, text string) {
 	case domain.StepProgressed:
 		text = progressText(x)
 	case domain.StepLogAppended:
-		text = strings.Join(x.Lines, "\n")
+		// stepSays printed the lines when they were written
 	}
 	return s.name, text
 }
