@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -25,15 +26,39 @@ type ResultsProcessor interface {
 	ProcessResults(ctx context.Context, step StepView, output any) (any, error)
 }
 
-// TaskHandler gives the step handlers of one definition.
+// TaskHandler gives the step handlers of one definition. It may have hooks besides: SchemaProvider, StepEstablisher and
+// Annotator. Its methods are called from many goroutines at once.
 type TaskHandler interface {
-	// GetStepHandler returns the handler for the step. An error, or a nil handler, fails the execution for good.
+	// GetStepHandler returns the handler for the step; it is asked before every execution. ErrUseRegistered stands for the
+	// handler that is registered under step.Handler; any other error, or a nil handler, fails the execution for good.
 	GetStepHandler(step StepView) (StepHandler, error)
 }
 
-// Annotator is a hook that a TaskHandler may have: UpdateAnnotations is called once after the commit in which a run of
-// the task ended, with the steps that were completed; what it returns is stored with the task. An error is logged and
-// changes nothing.
+// ErrUseRegistered is what GetStepHandler returns for steps that it leaves alone: they run the handler that is registered
+// in this process under the name that the step's template has.
+var ErrUseRegistered = errors.New("the step runs the handler that is registered under its handler's name")
+
+// SchemaProvider is a hook of a task handler (Tasker's schema): the JSON Schema of the task's context, for a definition
+// that has none itself. It is asked once, when the definition and the handler are put together; nil is none.
+type SchemaProvider interface {
+	Schema() json.RawMessage
+}
+
+// StepEstablisher is a hook of a task handler (Tasker's establish_step_dependencies_and_defaults): it may change the step
+// templates of the definition, their dependencies, limits and configs, before they are checked. The templates come in
+// definition order with every default filled in; it cannot add or remove any. It is called once, when the definition and
+// the handler are put together, and not per task as in Tasker: from then on the definition never changes, and neither do
+// the tasks that are made from it. Every process has to come to the same templates, because a name and version stand for
+// one content. An error refuses the definition.
+type StepEstablisher interface {
+	EstablishStepDependenciesAndDefaults(steps []StepTemplate) error
+}
+
+// Annotator is a hook of a task handler (Tasker's update_annotations): UpdateAnnotations is called after the commit in
+// which a run of the task ended (complete, in error, or cancelled), with the steps that were completed. What it returns is
+// stored with the task, in one commit, once per run. It is called again when the process died before that, and, after a
+// restart, for runs that ended lately and for which it returned nothing or an error: so whatever else it does has to be
+// idempotent. An error is logged and changes nothing.
 type Annotator interface {
 	UpdateAnnotations(ctx context.Context, task TaskView, sequence Sequence, completed []StepView) ([]Annotation, error)
 }
@@ -97,13 +122,37 @@ var (
 	ErrUnknownStep = errors.New("no such step in the definition")
 )
 
-// Decode unmarshals the step's result into out. ErrNoResult when it has none.
+// Decode unmarshals the step's result into out. ErrNoResult when it has none; the text says why. A result that does not
+// fit is a permanent failure: it will not fit the next time either.
 func (s StepView) Decode(out any) error {
 	if s.Result == nil {
-		return fmt.Errorf("step %q is %s: %w", s.Name, s.State, ErrNoResult)
+		return fmt.Errorf("%w: step %q %s", ErrNoResult, s.Name, s.whyNoResult())
 	}
-	return json.Unmarshal(s.Result, out)
+	if err := json.Unmarshal(s.Result, out); err != nil {
+		return Permanent(fmt.Errorf("the result of step %q does not fit %s: %w", s.Name, typeOf(out), err))
+	}
+	return nil
 }
+
+// whyNoResult is the rest of a sentence about the step.
+func (s StepView) whyNoResult() string {
+	switch {
+	case s.Skipped:
+		return "was skipped"
+	case s.State == Error && s.LastError != nil:
+		return "failed: " + s.LastError.Message
+	case s.State == Error:
+		return "failed"
+	case s.State == Complete, s.State == ResolvedManually:
+		return "is " + s.State.String() + " without a result"
+	case s.State == Cancelled:
+		return "was cancelled"
+	}
+	return "is " + s.State.String() + ", and not over yet"
+}
+
+// typeOf names the type that a pointer leads to.
+func typeOf(out any) string { return strings.TrimPrefix(fmt.Sprintf("%T", out), "*") }
 
 // Failure is an error that says how the engine has to treat it. Permanent and RetryAfter make them;
 // errors.As finds them in a wrapped error.

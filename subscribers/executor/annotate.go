@@ -44,8 +44,8 @@ func (e *Executor) runEnded(c subscribers.Committed) {
 	if t == nil {
 		return
 	}
-	a, ok := e.registry.Load().task(t.Definition).(domain.Annotator)
-	if !ok || e.cfg.Annotate == nil {
+	a := e.registry.Load().annotator(t.Definition)
+	if a == nil || e.cfg.Annotate == nil {
 		return
 	}
 	if _, cancelled := c.Record.Event.(domain.TaskCancelled); cancelled && t.Failed != "" {

@@ -114,6 +114,9 @@ func (e *Executor) execute(x *execution) domain.Command {
 		x.tasks = reg
 	}
 	h, err := x.tasks.GetStepHandler(x.call.Step)
+	if err != nil && errors.Is(err, domain.ErrUseRegistered) {
+		h, err = reg.GetStepHandler(x.call.Step)
+	}
 	if err == nil && h == nil {
 		err = errors.New("GetStepHandler returned nil")
 	}
