@@ -5,6 +5,7 @@ import (
 	"math"
 	"sort"
 	"strconv"
+	"time"
 
 	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/projections"
@@ -45,7 +46,8 @@ type Machine struct {
 	stale    uint64
 	unclear  func(*domain.Task)
 	maxKeys  int
-	limit    int // of a message's bytes
+	window   time.Duration // in which the key of an ended task is known; 0 = for ever
+	limit    int           // of a message's bytes
 	clock    domain.Instant
 }
 
@@ -57,6 +59,8 @@ type MachineConfig struct {
 	Subscribers []Subscriber           // told in this order; at most 64
 	// MaxKeys is how many idempotency keys of ended tasks are remembered; then keyed submissions are refused. 0 = no limit.
 	MaxKeys int
+	// Idempotency is how long after a task's end its key is known; 0 = for ever.
+	Idempotency time.Duration
 	// Unclear is told of a task whose status is "unclear"; nil = nobody.
 	Unclear func(*domain.Task)
 	// CommitBytes is where a message ends and the next part of a large input begins; default MaxCommitBytes.
@@ -70,6 +74,7 @@ func NewMachine(c MachineConfig) *Machine {
 		reacts: map[domain.EventType]uint64{}, told: map[domain.EventType]uint64{},
 		stored: c.State.Sequence, unclear: c.Unclear, recent: newRecentTasks(),
 		waiting: map[domain.TaskID]waiters{}, limit: c.CommitBytes,
+		window: c.Idempotency,
 	}
 	if m.limit == 0 {
 		m.limit = MaxCommitBytes
@@ -129,7 +134,7 @@ func (m *Machine) allReactors() uint64 { return 1<<len(m.reactors) - 1 }
 
 // Submit creates a task, or answers with the one that its id names already.
 func (m *Machine) Submit(def *domain.Definition, cmd domain.CreateTask, now domain.Instant, reply func(Answer)) {
-	if m.submitted(cmd, reply) {
+	if m.submitted(cmd, now, reply) {
 		return
 	}
 	if cmd.ID.Keyed() && m.state.Ended.KeyedLen() >= m.maxKeys {
@@ -149,14 +154,15 @@ func (m *Machine) Submit(def *domain.Definition, cmd domain.CreateTask, now doma
 	m.answer(Answer{Task: cmd.ID, Created: true, Position: m.position(e)}, reply)
 }
 
-// submitted answers a submission whose id is known: live, failed or ended.
-func (m *Machine) submitted(cmd domain.CreateTask, reply func(Answer)) bool {
+// submitted answers a submission whose id is known: live, failed, or ended within the idempotency window. A key whose
+// window has passed is unknown at once, not only when it is swept.
+func (m *Machine) submitted(cmd domain.CreateTask, now domain.Instant, reply func(Answer)) bool {
 	a := Answer{Task: cmd.ID}
 	var input uint32
 	if e := m.state.Find(cmd.ID); e != nil {
 		a.Position, input = m.position(e), e.Task.InputHash
 		m.retire(e)
-	} else if ended, ok := m.state.Ended.Get(cmd.ID); ok {
+	} else if ended, ok := m.state.Ended.Get(cmd.ID); ok && !(m.window > 0 && cmd.ID.Keyed() && now.Sub(ended.At) > m.window) {
 		a.Position, input = domain.Position{Partition: m.state.Number, Sequence: ended.Last}, ended.Input
 	} else {
 		return false

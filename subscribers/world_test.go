@@ -29,6 +29,7 @@ type world struct {
 	bytes    int      // of a commit
 	extra    []Reactor
 	maxKeys  int
+	window   time.Duration // idempotency
 }
 
 func newWorld(t *testing.T) *world {
@@ -54,7 +55,7 @@ func (w *world) takeOver() {
 	}
 	w.taken = 0
 	w.m = NewMachine(MachineConfig{
-		State: state, Writer: fmt.Sprintf("w%d", len(w.log)), CommitBytes: w.bytes, MaxKeys: w.maxKeys,
+		State: state, Writer: fmt.Sprintf("w%d", len(w.log)), CommitBytes: w.bytes, MaxKeys: w.maxKeys, Idempotency: w.window,
 		Reactors:    append([]Reactor{reenqueuer.Reenqueuer{}, finalizer.Finalizer{}, discoverer.New(w)}, w.extra...),
 		Subscribers: []Subscriber{w},
 	})
