@@ -162,7 +162,7 @@ func (m *Machine) submitted(cmd domain.CreateTask, now domain.Instant, reply fun
 	if e := m.state.Find(cmd.ID); e != nil {
 		a.Position, input = m.position(e), e.Task.InputHash
 		m.retire(e)
-	} else if ended, ok := m.state.Ended.Get(cmd.ID); ok && !(m.window > 0 && cmd.ID.Keyed() && now.Sub(ended.At) > m.window) {
+	} else if ended, ok := m.state.Ended.Get(cmd.ID); ok && (!cmd.ID.Keyed() || now <= m.keptUntil(ended)) {
 		a.Position, input = domain.Position{Partition: m.state.Number, Sequence: ended.Last}, ended.Input
 	} else {
 		return false
@@ -172,6 +172,14 @@ func (m *Machine) submitted(cmd domain.CreateTask, now domain.Instant, reply fun
 	}
 	m.answer(a, reply)
 	return true
+}
+
+// keptUntil is the end of the idempotency window of a task that has ended.
+func (m *Machine) keptUntil(x projections.EndedTask) domain.Instant {
+	if m.window <= 0 {
+		return math.MaxInt64
+	}
+	return x.At.Add(m.window)
 }
 
 // Do applies an operator's verb.
