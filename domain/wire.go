@@ -254,9 +254,7 @@ func appendData(o object, ev Event) []byte {
 	case StepCompleted:
 		o = o.payload("result", ev.Result).textIf("reason", ev.Reason)
 	case StepFailed:
-		o = o.open("error").text("message", ev.Error.Message).text("kind", string(ev.Error.Kind)).
-			textIf("code", ev.Error.Code).textsIf("frames", ev.Error.Frames).close().
-			instantIf("retry_at", ev.RetryAt)
+		o = o.failure("error", &ev.Error).instantIf("retry_at", ev.RetryAt)
 	case StepRetryRequested:
 		o = o.flagIf("new_round", ev.NewRound).numberIf("retry_limit", int64(ev.RetryLimit)).
 			rawIf("inputs", ev.Inputs).textIf("reason", ev.Reason)
@@ -274,7 +272,9 @@ func appendData(o object, ev Event) []byte {
 		o = o.textsIf("lines", ev.Lines).numberIf("dropped", int64(ev.Dropped))
 	case Custom:
 		o = o.rawIf("data", ev.Data)
-	case TaskExpired, Signal, Unknown:
+	case Signal: // for readers; the log never holds one
+		o = ev.fields(o)
+	case TaskExpired, Unknown:
 	}
 	return o
 }
@@ -295,6 +295,11 @@ func (o object) key(name string) object {
 func (o object) open(name string) object { return append(o.key(name), '{') }
 
 func (o object) close() object { return append(o, '}') }
+
+func (o object) failure(name string, e *StepError) object {
+	return o.open(name).text("message", e.Message).text("kind", string(e.Kind)).
+		textIf("code", e.Code).textsIf("frames", e.Frames).close()
+}
 
 func (o object) text(name, s string) object { return appendText(o.key(name), s) }
 
