@@ -161,8 +161,8 @@ func TestStderrBeyondItsLimitIsDroppedAndCounted(t *testing.T) {
 		logged int
 		last   string
 	}{
-		shell(`i=0; while [ $i -lt 100 ]; do echo 123456789 >&2; i=$((i+1)); done; echo end >&2; exit 1`, `"max_stderr":400`): {
-			40, "61 lines dropped: a step logs at most 10000 lines and max_stderr, 400 bytes"},
+		shell(`i=0; while [ $i -lt 100 ]; do echo 123456789 >&2; i=$((i+1)); done; echo end >&2; exit 1`, `"max_stderr":405`): {
+			40, "61 lines dropped: a step logs at most 10000 lines and max_stderr, 405 bytes"},
 		shell(kib64("\n") + `printf '%s' "$s" >&2; echo end >&2; exit 1`): {
 			10_000, "55537 lines dropped: a step logs at most 10000 lines and max_stderr, 1048576 bytes"},
 		shell(`printf 12345 >&2; exit 1`, `"max_stderr":5`): {
