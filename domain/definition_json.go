@@ -107,6 +107,7 @@ func (r definitionReader) object(n *jsonNode, path, where string, keys []string,
 		meant := r.suggest(key, append(slices.Clone(keys), slices.Sorted(maps.Keys(tasker))...))
 		if meant != "" && n.find(meant) == nil {
 			r.excuse(JoinPath(path, meant)) // not also missing
+			r.excuseReplaced(path, meant)
 		}
 		r.read(at, fmt.Sprintf("unknown key %q%s", clip(key), where), cmp.Or(didYouMean(meant), leaveOut))
 	}

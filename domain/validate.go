@@ -195,7 +195,7 @@ func (s *StepTemplate) checkHeartbeat(at string, p *problems) {
 	case s.HeartbeatTimeout > 0 && s.Handler == SleepHandler:
 		p.add(at, "a sleep has no heartbeat_timeout", "leave it out: a sleep is a timer of the engine")
 	case s.Timeout > 0 && s.HeartbeatTimeout >= s.Timeout:
-		p.add(at, fmt.Sprintf("heartbeat_timeout must be less than timeout: it is %s, and timeout is %s", s.HeartbeatTimeout, s.Timeout),
+		p.add(at, fmt.Sprintf("heartbeat_timeout must be less than timeout: it is %s, and timeout is %s", short(s.HeartbeatTimeout), short(s.Timeout)),
 			"the timeout would always come first")
 	}
 }

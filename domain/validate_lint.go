@@ -3,6 +3,7 @@ package domain
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,10 +19,12 @@ func (d *Definition) Lint() []Problem {
 			continue
 		}
 		l.retries(s, at)
-		l.backoff(&s.Backoff, at+".backoff")
+		if !s.runsOnce() {
+			l.backoff(&s.Backoff, at+".backoff")
+		}
 		if d.Deadline > 0 && s.Timeout != DefaultTimeout && s.Timeout > d.Deadline {
 			l.warn(at+".timeout", "the deadline always comes first: shorten the timeout, or lengthen the deadline",
-				"timeout %s of %s is longer than the deadline of the task, %s", s.Timeout, s.who(), d.Deadline)
+				"timeout %s of %s is longer than the deadline of the task, %s", short(s.Timeout), s.who(), short(d.Deadline))
 		}
 	}
 	l.sleepsBehindTheDeadline()
@@ -66,10 +69,10 @@ func (s *StepTemplate) runsOnce() bool { return s.NotRetryable || s.RetryLimit =
 
 // retries looks for fields about retries of a step that has none.
 func (l *linter) retries(s *StepTemplate, at string) {
-	if slices.Contains(s.FinalErrors, KindPermanent) {
-		l.warn(at+".final_errors", leaveOut, "errors of kind %q are always final", KindPermanent)
-	}
 	if !s.runsOnce() {
+		if slices.Contains(s.FinalErrors, KindPermanent) {
+			l.warn(at+".final_errors", leaveOut, "errors of kind %q are always final", KindPermanent)
+		}
 		return
 	}
 	why := "retryable is false"
@@ -121,11 +124,11 @@ func (l *linter) sleep(s *StepTemplate, at string) {
 
 func (l *linter) backoff(b *Backoff, at string) {
 	if b.Strategy.hasBase() && b.Base > b.Max {
-		l.warn(at+".base", "write max: "+b.Base.String(), "base %s is longer than max, %s, which every wait is cut to", b.Base, b.Max)
+		l.warn(at+".base", "write max: "+short(b.Base), "base %s is longer than max, %s, which every wait is cut to", short(b.Base), short(b.Max))
 	}
 	for i, wait := range b.List {
 		if wait > b.Max {
-			l.warn(IndexPath(at+".list", i), "write max: "+slices.Max(b.List).String(), "wait %s is cut to max, %s", wait, b.Max)
+			l.warn(IndexPath(at+".list", i), "write max: "+short(slices.Max(b.List)), "wait %s is cut to max, %s", short(wait), short(b.Max))
 		}
 	}
 	if b.Strategy == StrategyExponential && b.Factor <= 1 {
@@ -150,7 +153,19 @@ func (l *linter) sleepsBehindTheDeadline() {
 		}
 		if slept[i] += min(s.Wait, l.d.Deadline); slept[i] >= l.d.Deadline {
 			l.warn(IndexPath("steps", int(i))+".handler_config.duration", "sleep less, or lengthen the deadline",
-				"%s ends %s after the beginning at the earliest, and the deadline is %s", s.who(), before+s.Wait, l.d.Deadline)
+				"%s ends %s after the beginning at the earliest, and the deadline is %s", s.who(), short(before+s.Wait), short(l.d.Deadline))
 		}
 	}
+}
+
+// short is a duration as people write it: 10m, and not 10m0s.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }

@@ -49,19 +49,21 @@ func TestWhatIsLegalButNotMeantIsFound(t *testing.T) {
 		"a kind that is final anyway": {one(func(s *domain.StepTemplate) { s.FinalErrors = []domain.ErrorKind{"x", domain.KindPermanent} }),
 			[]string{`steps[0].final_errors: errors of kind "permanent" are always final: leave it out`}},
 		"timeout": {with(one(func(s *domain.StepTemplate) { s.Timeout = 2 * time.Hour }), hour),
-			[]string{`steps[0].timeout: timeout 2h0m0s of step "a" is longer than the deadline of the task, 1h0m0s: ` +
+			[]string{`steps[0].timeout: timeout 2h of step "a" is longer than the deadline of the task, 1h: ` +
 				`the deadline always comes first: shorten the timeout, or lengthen the deadline`}},
 		"the standard timeout": {with(definition(step("a")), func(d *domain.Definition) { d.Deadline = time.Minute }), nil},
 		"base": {one(func(s *domain.StepTemplate) {
 			s.Backoff = domain.Backoff{Strategy: domain.StrategyLinear, Base: 10 * time.Minute}
-		}), []string{`steps[0].backoff.base: base 10m0s is longer than max, 5m0s, which every wait is cut to: write max: 10m0s`}},
+		}), []string{`steps[0].backoff.base: base 10m is longer than max, 5m, which every wait is cut to: write max: 10m`}},
 		"list": {one(func(s *domain.StepTemplate) {
 			s.Backoff = domain.Backoff{Strategy: domain.StrategyList, List: []time.Duration{time.Second, time.Hour, 10 * time.Minute}}
 		}), []string{
-			`steps[0].backoff.list[1]: wait 1h0m0s is cut to max, 5m0s: write max: 1h0m0s`,
-			`steps[0].backoff.list[2]: wait 10m0s is cut to max, 5m0s: write max: 1h0m0s`,
+			`steps[0].backoff.list[1]: wait 1h is cut to max, 5m: write max: 1h`,
+			`steps[0].backoff.list[2]: wait 10m is cut to max, 5m: write max: 1h`,
 		}},
-		"factor": {one(func(s *domain.StepTemplate) { s.Backoff = domain.Backoff{Strategy: domain.StrategyExponential, Factor: 0.5} }),
+		"factor": {one(func(s *domain.StepTemplate) {
+			s.Backoff = domain.Backoff{Strategy: domain.StrategyExponential, Factor: 0.5}
+		}),
 			[]string{`steps[0].backoff.factor: the waits do not grow with factor 0.5: write more than 1, or strategy: fixed`}},
 		"a sleep with what it does not have": {definition(domain.StepTemplate{
 			Name: "nap", Handler: domain.SleepHandler, Wait: 1, Timeout: domain.NoTimeout, RetryLimit: 2, NotRetryable: true,
@@ -75,7 +77,7 @@ func TestWhatIsLegalButNotMeantIsFound(t *testing.T) {
 		}},
 		"sleeps": {with(definition(nap("a", 40*time.Minute), nap("b", 30*time.Minute), nap("c", 20*time.Minute, "a", "b"),
 			nap("d", time.Hour, "c"), step("e", "b")), hour),
-			[]string{`steps[2].handler_config.duration: step "c" ends 1h0m0s after the beginning at the earliest, and the deadline is 1h0m0s: ` +
+			[]string{`steps[2].handler_config.duration: step "c" ends 1h after the beginning at the earliest, and the deadline is 1h: ` +
 				`sleep less, or lengthen the deadline`}},
 		"stop without retries": {with(definition(domain.StepTemplate{Name: "a", Handler: "h", NotRetryable: true},
 			domain.StepTemplate{Name: "b", Handler: "h", Optional: true}, nap("c", 1)), stop),

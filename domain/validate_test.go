@@ -162,7 +162,7 @@ func TestEveryRuleIsReportedWithItsPath(t *testing.T) {
 			domain.StepTemplate{Name: "c", Handler: "sleep", Wait: 1, HeartbeatTimeout: 1}),
 			[]string{
 				`steps[0].heartbeat_timeout: heartbeat_timeout must not be negative, got -1ns: 0 is none`,
-				`steps[1].heartbeat_timeout: heartbeat_timeout must be less than timeout: it is 15m0s, and timeout is 15m0s: the timeout would always come first`,
+				`steps[1].heartbeat_timeout: heartbeat_timeout must be less than timeout: it is 15m, and timeout is 15m: the timeout would always come first`,
 				`steps[2].heartbeat_timeout: a sleep has no heartbeat_timeout: leave it out: a sleep is a timer of the engine`,
 			}},
 		"identity of nobody": {with(func(d *domain.Definition) { d.Identity.Strategy = "hsah" }),
