@@ -10,8 +10,6 @@ import (
 
 	"github.com/tasker-go/tasker"
 	"github.com/tasker-go/tasker/domain"
-	"github.com/tasker-go/tasker/infra/jsonschema"
-	"github.com/tasker-go/tasker/infra/yamldef"
 )
 
 func newDefinitionCommand(a *app) *cobra.Command {
@@ -28,34 +26,20 @@ func files(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// loadDefinition loads a file; everything that is wrong with it is one error.
-func loadDefinition(file string) (*tasker.Definition, error) {
-	def, err := yamldef.LoadFile(file)
-	if err != nil {
-		var wrong *yamldef.Error
-		if errors.As(err, &wrong) {
-			return nil, err
-		}
-		return nil, badInput(err, "")
-	}
-	if _, err := jsonschema.Compile(def.Schema); err != nil {
-		return nil, badInput(fmt.Errorf("%s: %w", file, err), "")
-	}
-	return def, nil
-}
-
 func newDefinitionApplyCommand(a *app) *cobra.Command {
 	var f connectFlags
+	var env environment
 	var replace bool
 	cmd := &cobra.Command{
 		Use: "apply FILE...", Short: "Register definitions with a running server", Args: files,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			defs := make([]*tasker.Definition, len(args))
 			for i, file := range args { // all of them, before the first is sent
-				var err error
-				if defs[i], err = loadDefinition(file); err != nil {
+				f, err := a.loadDefinition(file, env, nil)
+				if err != nil {
 					return err
 				}
+				defs[i] = f.Definition
 			}
 			return a.with(cmd.Context(), f, needsServer, func(c *connection) error {
 				for i, def := range defs {
@@ -75,6 +59,7 @@ func newDefinitionApplyCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	env.add(cmd)
 	cmd.Flags().BoolVar(&replace, "replace", false, "allow another content under a version that is registered already")
 	return cmd
 }
@@ -130,91 +115,73 @@ func (a *app) printDefinitions(defs []*tasker.Definition, output string) error {
 }
 
 func newDefinitionShowCommand(a *app) *cobra.Command {
-	var f connectFlags
-	var namespace, version string
+	var from source
 	cmd := &cobra.Command{
-		Use: "show NAME", Short: "Show a registered definition, in JSON", Args: arguments("NAME"),
+		Use: "show FILE|NAME", Short: "Show a definition, in JSON", Args: arguments("FILE or NAME"),
+		Long: "Show a definition file, or a registered definition, in its JSON form: without what is default.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), f, readsLog, func(c *connection) error {
-				def, err := c.Definition(cmd.Context(), namespace, args[0], version)
-				if err != nil {
-					return err
-				}
+			return a.withDefinition(cmd, args[0], from, func(def *tasker.Definition) {
 				a.printf("%s\n", pretty(def.Body()))
-				return nil
 			})
 		},
 	}
-	f.add(cmd)
-	cmd.Flags().StringVar(&namespace, "namespace", "", "namespace of the definition (default \"default\")")
-	cmd.Flags().StringVar(&version, "version", "", "version of the definition (default: the highest)")
+	from.add(cmd)
 	return cmd
-}
-
-func newDefinitionValidateCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "validate FILE...", Short: "Check definition files, without a server", Args: files,
-		RunE: func(_ *cobra.Command, args []string) error {
-			bad := 0
-			for _, file := range args {
-				def, err := loadDefinition(file)
-				if err == nil {
-					err = checkConfigs(file, def)
-				}
-				if err != nil {
-					bad++
-					a.report(nil, err)
-					continue
-				}
-				a.printf("%s: %s is valid, %s\n", file, def.FullName(), plural(len(def.Steps), "step", "steps"))
-			}
-			if bad > 0 {
-				return &failure{code: exitUsage, err: errors.New("not valid"), quiet: true}
-			}
-			return nil
-		},
-	}
 }
 
 func newDefinitionGraphCommand(a *app) *cobra.Command {
-	var f connectFlags
-	var namespace, version, format string
+	var from source
+	var format string
 	cmd := &cobra.Command{
-		Use: "graph FILE|NAME", Short: "Draw the steps of a definition as Mermaid or DOT", Args: arguments("FILE or NAME"),
+		Use: "graph FILE|NAME", Short: "Draw the steps of a definition as Mermaid, DOT or text", Args: arguments("FILE or NAME"),
 		Long: "Draw the steps of a definition file, or of a registered definition, and what they depend on.\n" +
 			"Mermaid can be pasted into Markdown; DOT is for Graphviz: tasker definition graph order.yaml --format dot | dot -Tsvg",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if format != "mermaid" && format != "dot" {
-				return usageError("--format must be mermaid or dot, not %q", format)
+			draw := drawings[format]
+			if draw == nil {
+				return usageError("--format must be mermaid, dot or text, not %q", format)
 			}
-			draw := func(def *tasker.Definition) {
-				if format == "dot" {
-					a.printf("%s", dot(def))
-				} else {
-					a.printf("%s", mermaid(def))
-				}
-			}
-			if _, err := os.Stat(args[0]); err == nil || !isName(args[0]) || !errors.Is(err, fs.ErrNotExist) {
-				def, err := loadDefinition(args[0])
-				if err == nil {
-					draw(def)
-				}
-				return err
-			}
-			return a.with(cmd.Context(), f, readsLog, func(c *connection) error {
-				def, err := c.Definition(cmd.Context(), namespace, args[0], version)
-				if err == nil {
-					draw(def)
-				}
-				return err
-			})
+			return a.withDefinition(cmd, args[0], from, func(def *tasker.Definition) { a.printf("%s", draw(def)) })
 		},
 	}
-	f.add(cmd)
-	cmd.Flags().StringVar(&namespace, "namespace", "", "namespace of the definition (default \"default\")")
-	cmd.Flags().StringVar(&version, "version", "", "version of the definition (default: the highest)")
-	cmd.Flags().StringVar(&format, "format", "mermaid", "mermaid or dot")
+	from.add(cmd)
+	cmd.Flags().StringVar(&format, "format", "mermaid", "mermaid, dot or text")
 	return cmd
+}
+
+// source says which definition is meant: that of a file, or a registered one.
+type source struct {
+	connect            connectFlags
+	env                environment
+	namespace, version string
+}
+
+func (s *source) add(cmd *cobra.Command) {
+	s.connect.add(cmd)
+	s.env.add(cmd)
+	cmd.Flags().StringVar(&s.namespace, "namespace", "", "namespace of a registered definition (default \"default\")")
+	cmd.Flags().StringVar(&s.version, "version", "", "version of a registered definition (default: the highest)")
+}
+
+// withDefinition calls use with the definition of a file; with the registered one, when there is no such file.
+func (a *app) withDefinition(cmd *cobra.Command, name string, from source, use func(*tasker.Definition)) error {
+	if _, err := os.Stat(name); err == nil || !isName(name) || !errors.Is(err, fs.ErrNotExist) {
+		f, err := a.loadDefinition(name, from.env, nil)
+		if err == nil {
+			use(f.Definition)
+		}
+		return err
+	}
+	if cmd.Flags().Changed("env") {
+		return usageError("--env is for a file: a registered definition has what it was registered with")
+	}
+	return a.with(cmd.Context(), from.connect, readsLog, func(c *connection) error {
+		def, err := c.Definition(cmd.Context(), from.namespace, name, from.version)
+		if err == nil {
+			use(def)
+		}
+		return err
+	})
 }
 
 // isName reports whether the text can be the name of a definition.

@@ -25,6 +25,7 @@ const settle = 150 * time.Millisecond
 // folder is the definitions of a folder, kept in step with its files.
 type folder struct {
 	dir       string
+	env       environment
 	allowExec bool
 	host      *host
 	say       func(string)
@@ -37,9 +38,9 @@ type folder struct {
 	begun    bool
 }
 
-func newFolder(dir string, allowExec bool, h *host, say func(string)) *folder {
+func newFolder(dir string, env environment, allowExec bool, h *host, say func(string)) *folder {
 	return &folder{
-		dir: dir, allowExec: allowExec, host: h, say: say,
+		dir: dir, env: env, allowExec: allowExec, host: h, say: say,
 		own: map[string]bool{}, handlers: map[string]bool{}, files: map[string]string{},
 	}
 }
@@ -171,12 +172,13 @@ func (f *folder) complain(path string, err error, known bool) {
 
 // load registers the definition of one file.
 func (f *folder) load(ctx context.Context, path string, tell bool) error {
-	def, err := loadDefinition(path)
+	file, err := loadFile(path, f.env, checkConfigs)
 	if err != nil {
 		return err
 	}
-	if err := checkConfigs(path, def); err != nil {
-		return err
+	def := file.Definition
+	for _, line := range loadWarnings(file) {
+		f.say(line)
 	}
 	if usesExec(def) && !f.allowExec {
 		return fmt.Errorf("%s runs programs (handler exec), which is off: start with --allow-exec", def.FullName())

@@ -5,12 +5,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tasker-go/tasker"
 	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/infra/exechandler"
 	"github.com/tasker-go/tasker/infra/httphandler"
 	"github.com/tasker-go/tasker/infra/loghandler"
-	"github.com/tasker-go/tasker/infra/yamldef"
 )
 
 // configChecks find mistakes in the handler_config of a step before it runs.
@@ -32,30 +30,34 @@ func builtIn() []string {
 	})
 }
 
-// checkHandlers refuses a definition with steps that nothing here can run, or with a handler_config that cannot work.
-func checkHandlers(file string, d *tasker.Definition) error {
-	return checkSteps(file, d, func(s *domain.StepTemplate) *domain.Problem {
-		return &domain.Problem{
-			Path:    ".handler",
-			Message: fmt.Sprintf("step %q has an unknown handler, %q", s.Name, s.Handler),
-			Hint:    "there are " + strings.Join(builtIn(), ", "),
+// checkHandlers finds steps that nothing here can run, and handler_configs that cannot work.
+func checkHandlers(d *domain.Definition) []domain.Problem {
+	return checkSteps(d, func(s *domain.StepTemplate) *domain.Problem {
+		hint := "there are " + strings.Join(builtIn(), ", ")
+		if near := domain.Nearest(s.Handler, builtIn()); near != "" {
+			hint = fmt.Sprintf("did you mean %q?", near)
 		}
+		return &domain.Problem{Path: ".handler", Message: fmt.Sprintf("step %q has an unknown handler, %q", s.Name, s.Handler), Hint: hint}
 	})
 }
 
 // checkConfigs is checkHandlers for definitions that may run elsewhere, where there are other handlers.
-func checkConfigs(file string, d *tasker.Definition) error {
-	return checkSteps(file, d, func(*domain.StepTemplate) *domain.Problem { return nil })
+func checkConfigs(d *domain.Definition) []domain.Problem {
+	return checkSteps(d, func(*domain.StepTemplate) *domain.Problem { return nil })
 }
 
 // checkSteps checks the handler_config of every step; unknown decides about handlers that are not built in.
-func checkSteps(file string, d *tasker.Definition, unknown func(*domain.StepTemplate) *domain.Problem) error {
+func checkSteps(d *domain.Definition, unknown func(*domain.StepTemplate) *domain.Problem) []domain.Problem {
 	var problems []domain.Problem
 	for i := range d.Steps {
 		s := &d.Steps[i]
 		at := domain.IndexPath("steps", i)
 		check, ok := configChecks[s.Handler]
-		if !ok {
+		switch {
+		case ok:
+		case s.Handler == "": // which the validator has said
+			continue
+		default:
 			if p := unknown(s); p != nil {
 				p.Path = at + p.Path
 				problems = append(problems, *p)
@@ -65,14 +67,22 @@ func checkSteps(file string, d *tasker.Definition, unknown func(*domain.StepTemp
 		if err := check(s); err != nil {
 			for text := range strings.SplitSeq(err.Error(), "\n") {
 				path, _, _ := strings.Cut(text, " ") // "handler_config.env.A: ..."
+				message, hint := withFix(text)
 				problems = append(problems, domain.Problem{
-					Path: at + "." + strings.TrimSuffix(path, ":"), Message: fmt.Sprintf("step %q: %s", s.Name, text),
+					Path: at + "." + strings.TrimSuffix(path, ":"), Message: fmt.Sprintf("step %q: %s", s.Name, message), Hint: hint,
 				})
 			}
 		}
 	}
-	if len(problems) == 0 {
-		return nil
+	return problems
+}
+
+// withFix takes the advice off the text of a handler: "url: is missing: write it like https://...".
+func withFix(text string) (message, fix string) {
+	for _, advice := range []string{": write ", "; write ", "; known are "} {
+		if at := strings.LastIndex(text, advice); at >= 0 {
+			return text[:at], text[at+2:]
+		}
 	}
-	return yamldef.Locate(file, problems)
+	return text, ""
 }

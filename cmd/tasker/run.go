@@ -17,6 +17,7 @@ const runDrain = 10 * time.Second
 
 type runFlags struct {
 	input, data, durability, output, key string
+	env                                  environment
 	goOn                                 bool
 }
 
@@ -55,6 +56,7 @@ func newRunCommand(a *app) *cobra.Command {
 	flags.StringVar(&f.durability, "durability", "strict", "when a change counts as stored: strict (on the disk) or interval (on it within a second)")
 	flags.StringVarP(&f.output, "output", "o", "text", "what stdout gets: text or json")
 	flags.StringVar(&f.key, "key", "", "idempotency key: the same key is the same task")
+	f.env.add(cmd)
 	flags.BoolVar(&f.goOn, "continue", false, "go on with the unfinished tasks of the data directory, and begin no new one")
 	return cmd
 }
@@ -71,10 +73,11 @@ func (a *app) run(ctx context.Context, file string, f runFlags) error {
 	var def *tasker.Definition
 	var input json.RawMessage
 	if file != "" {
-		var err error
-		if def, err = loadRunnable(file); err != nil {
+		loaded, err := a.loadDefinition(file, f.env, checkHandlers)
+		if err != nil {
 			return err
 		}
+		def = loaded.Definition
 		if input, err = a.readInput(f.input); err != nil {
 			return err
 		}
@@ -84,15 +87,6 @@ func (a *app) run(ctx context.Context, file string, f runFlags) error {
 	}
 	r := &runner{app: a, flags: f, file: file, def: def, input: input}
 	return r.run(ctx)
-}
-
-// loadRunnable loads a definition whose every step can be run here.
-func loadRunnable(file string) (*tasker.Definition, error) {
-	def, err := loadDefinition(file)
-	if err != nil {
-		return nil, err
-	}
-	return def, checkHandlers(file, def)
 }
 
 // checkContext refuses an input before anything is started for it.

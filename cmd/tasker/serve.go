@@ -23,6 +23,7 @@ type serveFlags struct {
 	definitions, data, durability, listen, token, natsURL, context string
 	replicas                                                       int
 	allowExec                                                      bool
+	env                                                            environment
 	drain                                                          time.Duration
 }
 
@@ -44,6 +45,7 @@ func newServeCommand(a *app) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.definitions, "definitions", "", "folder of definition files to load and to watch")
+	f.env.add(cmd)
 	flags.StringVar(&f.data, "data", defaultData, "data directory")
 	flags.StringVar(&f.durability, "durability", "strict", "when a change counts as stored: strict (on the disk) or interval (on it within a second)")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:0", "HOST:PORT for other processes; port 0 is any free one")
@@ -68,6 +70,8 @@ func (f *serveFlags) check(cmd *cobra.Command) error {
 		return usageError("--replicas is for an external NATS: an embedded server is one")
 	case f.replicas < 1 || f.replicas > 5:
 		return usageError("--replicas must be 1 to 5, not %d", f.replicas)
+	case set("env") && f.definitions == "":
+		return usageError("--env is for the definitions of a folder: name it with --definitions")
 	case f.allowExec && f.definitions == "":
 		return usageError("--allow-exec is for the definitions of a folder: name it with --definitions")
 	}
@@ -114,7 +118,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 
 // serveOn runs the engine and returns when it has to stop.
 func (a *app) serveOn(ctx context.Context, h *host, f serveFlags, o hostOptions, say func(string)) error {
-	folder := newFolder(f.definitions, f.allowExec, h, say)
+	folder := newFolder(f.definitions, f.env, f.allowExec, h, say)
 	h.engine.AcceptDefinitions(folder.accept)
 	steps := stepLogger(func(task tasker.TaskView, step tasker.StepView, _ slog.Level, text string) {
 		say(fmt.Sprintf("task %s, step %s | %s", task.ID, step.Name, oneLine(text)))

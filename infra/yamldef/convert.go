@@ -17,19 +17,17 @@ import (
 const (
 	maxDepth    = 100      // levels of nesting, as for the JSON form
 	maxAliased  = 100_000  // values that come out of aliases
-	maxOut      = 32 << 20 // bytes of JSON, with the aliases expanded
+	maxOut      = 32 << 20 // bytes of text, with the aliases expanded
 	maxProblems = domain.MaxProblems
 )
 
-// converter writes YAML nodes as JSON and remembers where each came from.
+// converter makes a tree of YAML nodes.
 type converter struct {
-	out      []byte
-	at       map[string]mark
-	broken   map[string]bool // paths whose value could not be written, and was reported
 	problems []Problem
-	open     map[*yaml.Node]bool // anchored values that are being written
-	inside   int                 // aliases that are being written
+	open     map[*yaml.Node]bool // anchored values that are being read
+	inside   int                 // aliases that are being read
 	aliased  int                 // values that came out of aliases so far
+	size     int                 // bytes of texts so far
 	gaveUp   bool
 }
 
@@ -39,11 +37,10 @@ func (c *converter) problem(n *yaml.Node, message, hint string) {
 	}
 }
 
-// breakOff reports a value that has no JSON form and writes null for it, so that the rest can be checked.
-func (c *converter) breakOff(n *yaml.Node, path, message, hint string) {
+// breakOff reports a value that has no JSON form and makes it null, so that the rest can be checked.
+func (c *converter) breakOff(n *yaml.Node, message, hint string) *node {
 	c.problem(n, message, hint)
-	c.broken[path] = true
-	c.out = append(c.out, "null"...)
+	return &node{at: mark{n.Line, n.Column}, broken: true}
 }
 
 func (c *converter) giveUp(n *yaml.Node, message string) {
@@ -55,23 +52,19 @@ func (c *converter) giveUp(n *yaml.Node, message string) {
 
 // tooMuch counts a value that comes out of an alias, and gives up when there are too many.
 func (c *converter) tooMuch(n *yaml.Node) bool {
-	if c.aliased++; c.aliased > maxAliased || len(c.out) > maxOut {
+	if c.aliased++; c.aliased > maxAliased || c.size > maxOut {
 		c.giveUp(n, fmt.Sprintf("the aliases of this file stand for more than %d values or %d MiB", maxAliased, maxOut>>20))
 	}
 	return c.gaveUp
 }
 
-// value writes n. The place of a field has been recorded before; that of an item is its own.
-func (c *converter) value(n *yaml.Node, path string, depth int) {
-	if _, known := c.at[path]; !known {
-		c.at[path] = mark{n.Line, n.Column}
-	}
+// value reads n. When the converter has given up, what it returns means nothing.
+func (c *converter) value(n *yaml.Node, depth int) *node {
 	switch {
 	case c.gaveUp || c.inside > 0 && c.tooMuch(n):
-		return
+		return &node{}
 	case depth > maxDepth && n.Kind != yaml.ScalarNode:
-		c.breakOff(n, path, fmt.Sprintf("nested deeper than %d levels", maxDepth), "")
-		return
+		return c.breakOff(n, fmt.Sprintf("nested deeper than %d levels", maxDepth), "")
 	}
 	if n.Anchor != "" {
 		c.open[n] = true
@@ -79,53 +72,50 @@ func (c *converter) value(n *yaml.Node, path string, depth int) {
 	}
 	switch n.Kind {
 	case yaml.AliasNode:
-		c.alias(n, path, depth)
+		return c.alias(n, depth)
 	case yaml.MappingNode:
-		c.mapping(n, path, depth)
+		return c.mapping(n, depth)
 	case yaml.SequenceNode:
 		if tag := n.ShortTag(); tag != "!!seq" {
-			c.breakOff(n, path, "unknown tag "+tag, "leave it out")
-			return
+			return c.breakOff(n, "unknown tag "+tag, "leave it out")
 		}
-		c.out = append(c.out, '[')
-		for i, item := range n.Content {
-			if i > 0 {
-				c.out = append(c.out, ',')
-			}
-			c.value(item, domain.IndexPath(path, i), depth+1)
+		list := &node{kind: isList, at: mark{n.Line, n.Column}}
+		for _, item := range n.Content {
+			list.items = append(list.items, c.value(item, depth+1))
 		}
-		c.out = append(c.out, ']')
+		return list
 	case yaml.ScalarNode:
-		c.scalar(n, path)
+		return c.scalar(n)
 	case yaml.DocumentNode, yaml.StreamNode:
-		c.breakOff(n, path, "a document inside a document", "")
+		return c.breakOff(n, "a document inside a document", "")
 	default:
-		c.breakOff(n, path, "a value of an unknown kind", "")
+		return c.breakOff(n, "a value of an unknown kind", "")
 	}
 }
 
-func (c *converter) alias(n *yaml.Node, path string, depth int) {
+// alias reads what an alias stands for. Its place is where it is used, that of what is inside is at the anchor.
+func (c *converter) alias(n *yaml.Node, depth int) *node {
 	if n.Alias == nil || c.open[n.Alias] {
-		c.breakOff(n, path, "alias *"+n.Value+" contains itself", "")
-		return
+		return c.breakOff(n, "alias *"+n.Value+" contains itself", "")
 	}
 	c.inside++
-	c.value(n.Alias, path, depth+1)
-	c.inside--
+	defer func() { c.inside-- }()
+	v := c.value(n.Alias, depth+1)
+	v.at = mark{n.Line, n.Column}
+	return v
 }
 
-func (c *converter) mapping(n *yaml.Node, path string, depth int) {
+func (c *converter) mapping(n *yaml.Node, depth int) *node {
 	if tag := n.ShortTag(); tag != "!!map" {
-		c.breakOff(n, path, "unknown tag "+tag, "leave it out")
-		return
+		return c.breakOff(n, "unknown tag "+tag, "leave it out")
 	}
-	c.out = append(c.out, '{')
-	c.fields(n, path, depth, map[string]bool{}, false)
-	c.out = append(c.out, '}')
+	object := &node{kind: isObject, at: mark{n.Line, n.Column}}
+	c.fields(n, object, depth, map[string]bool{}, false)
+	return object
 }
 
-// fields writes the fields of a mapping, then those that it merges in (<<) and does not have.
-func (c *converter) fields(n *yaml.Node, path string, depth int, have map[string]bool, merged bool) {
+// fields reads the fields of a mapping, then those that it merges in (<<) and does not have.
+func (c *converter) fields(n *yaml.Node, object *node, depth int, have map[string]bool, merged bool) {
 	var merges []*yaml.Node
 	own := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -148,7 +138,7 @@ func (c *converter) fields(n *yaml.Node, path string, depth int, have map[string
 				"write it in quotes: "+strconv.Quote(key.Value))
 			continue
 		case own[key.Value]:
-			c.problem(key, fmt.Sprintf("duplicate key %q", key.Value), "")
+			c.problem(key, fmt.Sprintf("duplicate key %q", key.Value), "leave one of the two out")
 			continue
 		}
 		own[key.Value] = true
@@ -156,25 +146,19 @@ func (c *converter) fields(n *yaml.Node, path string, depth int, have map[string
 			continue
 		}
 		have[key.Value] = true
-		if c.out[len(c.out)-1] != '{' {
-			c.out = append(c.out, ',')
-		}
-		c.text(key.Value)
-		c.out = append(c.out, ':')
-		at := domain.JoinPath(path, key.Value)
-		c.at[at] = mark{key.Line, key.Column}
-		c.value(value, at, depth+1)
+		c.size += len(key.Value)
+		object.fields = append(object.fields, field{key: key.Value, at: mark{key.Line, key.Column}, value: c.value(value, depth+1)})
 		if c.gaveUp {
 			return
 		}
 	}
 	for _, from := range merges {
-		c.merge(from, path, depth+1, have)
+		c.merge(from, object, depth+1, have)
 	}
 }
 
-// merge writes the fields of << that the mapping does not have itself.
-func (c *converter) merge(from *yaml.Node, path string, depth int, have map[string]bool) {
+// merge reads the fields of << that the mapping does not have itself.
+func (c *converter) merge(from *yaml.Node, object *node, depth int, have map[string]bool) {
 	switch {
 	case c.tooMuch(from):
 	case depth > maxDepth:
@@ -182,14 +166,14 @@ func (c *converter) merge(from *yaml.Node, path string, depth int, have map[stri
 	case from.Kind == yaml.AliasNode && from.Alias != nil && !c.open[from.Alias]:
 		c.open[from.Alias] = true
 		c.inside++
-		c.merge(from.Alias, path, depth+1, have)
+		c.merge(from.Alias, object, depth+1, have)
 		c.inside--
 		delete(c.open, from.Alias)
 	case from.Kind == yaml.MappingNode:
-		c.fields(from, path, depth, have, true)
+		c.fields(from, object, depth, have, true)
 	case from.Kind == yaml.SequenceNode:
 		for _, item := range from.Content {
-			c.merge(item, path, depth+1, have)
+			c.merge(item, object, depth+1, have)
 		}
 	default:
 		c.problem(from, "<< takes a mapping, not "+kindName(from), "write it like <<: *name")
@@ -198,31 +182,30 @@ func (c *converter) merge(from *yaml.Node, path string, depth int, have map[stri
 
 var leadingZero = regexp.MustCompile(`^[-+]?0[0-9_]+$`)
 
-func (c *converter) scalar(n *yaml.Node, path string) {
+func (c *converter) scalar(n *yaml.Node) *node {
+	c.size += len(n.Value)
+	v := &node{at: mark{n.Line, n.Column}}
 	switch tag := n.ShortTag(); tag {
 	case "!!str", "!!timestamp", "!!merge":
-		c.text(n.Value)
+		v.kind, v.text = isText, n.Value
 	case "!!null":
-		c.out = append(c.out, "null"...)
 	case "!!bool":
-		value := strings.ToLower(n.Value)
-		if value != "true" && value != "false" {
-			c.breakOff(n, path, fmt.Sprintf("%q is not true or false", n.Value), "")
-			return
+		v.kind, v.text = isBool, strings.ToLower(n.Value)
+		if v.text != "true" && v.text != "false" {
+			return c.breakOff(n, fmt.Sprintf("%q is not true or false", n.Value), "")
 		}
-		c.out = append(c.out, value...)
 	case "!!int", "!!float":
 		text, message, hint := number(n.Value)
 		if message != "" {
-			c.breakOff(n, path, message, hint)
-			return
+			return c.breakOff(n, message, hint)
 		}
-		c.out = append(c.out, text...)
+		v.kind, v.text = isNumber, text
 	case "!!binary":
-		c.breakOff(n, path, "binary data has no place in a definition", "")
+		return c.breakOff(n, "binary data has no place in a definition", "")
 	default:
-		c.breakOff(n, path, "unknown tag "+tag, "leave it out")
+		return c.breakOff(n, "unknown tag "+tag, "leave it out")
 	}
+	return v
 }
 
 // number writes a YAML number as JSON. What is a JSON number already keeps its text, and so its precision.
@@ -244,12 +227,4 @@ func number(text string) (out, message, hint string) {
 		}
 	}
 	return "", text + " is not a number that JSON has", ""
-}
-
-func (c *converter) text(s string) {
-	text, err := json.Marshal(s)
-	if err != nil { // not reached: a string has a JSON form
-		text = []byte(`""`)
-	}
-	c.out = append(c.out, text...)
 }

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
-
-	"github.com/tasker-go/tasker/domain"
 )
 
-// loadJSON reads JSON as JSON: a YAML parser refuses some of it (surrogate pairs) and reads some of it differently.
-func loadJSON(data []byte) (*domain.Definition, []Problem) {
+// readJSON reads JSON as JSON: a YAML parser refuses some of it (surrogate pairs) and reads some of it differently.
+func readJSON(data []byte) (*node, []Problem) {
 	if err := json.Unmarshal(data, &json.RawMessage{}); err != nil {
 		var at *json.SyntaxError
 		p := Problem{Message: "not valid JSON: " + err.Error()}
@@ -19,65 +18,65 @@ func loadJSON(data []byte) (*domain.Definition, []Problem) {
 		}
 		return nil, []Problem{p}
 	}
-	return parse(data, nil, func() map[string]mark { return jsonMarks(data) })
+	r := jsonReader{data: data, dec: json.NewDecoder(bytes.NewReader(data)), line: 1, column: 1}
+	r.dec.UseNumber()
+	return r.value(), nil
 }
 
-func jsonMarks(data []byte) map[string]mark {
-	l := locator{data: data, dec: json.NewDecoder(bytes.NewReader(data)), at: map[string]mark{}, line: 1, column: 1}
-	l.dec.UseNumber()
-	l.value("", mark{})
-	return l.at
-}
-
-// locator finds the place of every value of a JSON text that is known to be valid: that of the key, or of the item.
-type locator struct {
+// jsonReader reads a text that is known to be valid, with the place of everything.
+type jsonReader struct {
 	data         []byte
 	dec          *json.Decoder
-	at           map[string]mark
 	offset       int // line and column are those of offset
 	line, column int
 }
 
 // token reads the next token and the place where it begins.
-func (l *locator) token() (json.Token, mark) {
-	start := int(l.dec.InputOffset())
-	for start < len(l.data) && strings.IndexByte(" \t\r\n,:", l.data[start]) >= 0 {
+func (r *jsonReader) token() (json.Token, mark) {
+	start := int(r.dec.InputOffset())
+	for start < len(r.data) && strings.IndexByte(" \t\r\n,:", r.data[start]) >= 0 {
 		start++
 	}
-	for ; l.offset < start; l.offset++ {
-		switch b := l.data[l.offset]; {
+	for ; r.offset < start; r.offset++ {
+		switch b := r.data[r.offset]; {
 		case b == '\n':
-			l.line, l.column = l.line+1, 1
+			r.line, r.column = r.line+1, 1
 		case b&0xc0 != 0x80: // not inside a character
-			l.column++
+			r.column++
 		}
 	}
-	token, err := l.dec.Token()
+	token, err := r.dec.Token()
 	if err != nil {
 		return nil, mark{} // not reached: the text is valid
 	}
-	return token, mark{l.line, l.column}
+	return token, mark{r.line, r.column}
 }
 
-// value records the places of what is under path. The place of an item is its own, that of a field is its key's.
-func (l *locator) value(path string, key mark) {
-	token, own := l.token()
-	if key == (mark{}) {
-		key = own
-	}
-	l.at[path] = key
-	switch token {
-	case json.Delim('{'):
-		for l.dec.More() {
-			name, at := l.token()
-			text, _ := name.(string) // a key is a string
-			l.value(domain.JoinPath(path, text), at)
+func (r *jsonReader) value() *node {
+	token, at := r.token()
+	n := &node{at: at}
+	switch t := token.(type) {
+	case bool:
+		n.kind, n.text = isBool, strconv.FormatBool(t)
+	case json.Number:
+		n.kind, n.text = isNumber, t.String()
+	case string:
+		n.kind, n.text = isText, t
+	case json.Delim:
+		if t == '[' {
+			n.kind = isList
+			for r.dec.More() {
+				n.items = append(n.items, r.value())
+			}
+		} else {
+			n.kind = isObject
+			for r.dec.More() {
+				name, at := r.token()
+				key, _ := name.(string) // a key is a string
+				n.fields = append(n.fields, field{key: key, at: at, value: r.value()})
+			}
 		}
-		l.token()
-	case json.Delim('['):
-		for i := 0; l.dec.More(); i++ {
-			l.value(domain.IndexPath(path, i), mark{})
-		}
-		l.token()
+		r.token()
 	}
+	return n
 }

@@ -1,8 +1,6 @@
 package yamldef_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -31,18 +29,8 @@ func TestFilesGiveWhatTheirGoldenFileSays(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := yamldef.Load(filepath.Base(file), data)
-			var got string
-			if err != nil {
-				got = err.Error() + "\n"
-			} else {
-				var b bytes.Buffer
-				if err := json.Indent(&b, d.Body(), "", "  "); err != nil {
-					t.Fatal(err)
-				}
-				got = b.String() + "\n"
-			}
-			golden(t, file+".golden", got)
+			f, err := yamldef.Read(filepath.Base(file), data, yamldef.Options{})
+			golden(t, file+".golden", shown(t, f, err))
 		})
 	}
 }
@@ -181,8 +169,8 @@ func TestFolderReportsTheErrorsOfAllItsFiles(t *testing.T) {
 		t.Fatal("no error")
 	}
 	got := strings.ReplaceAll(err.Error(), dir+string(filepath.Separator), "")
-	want := `2.yaml:1:1: default.a@0.1.0 is already defined in 1.yaml: give it another version
-3.yaml:1:1: a definition needs at least one step
+	want := `2.yaml:1:1: default.a@0.1.0 is already defined in 1.yaml; give it another version
+3.yaml:1:1: a definition needs at least one step; write steps, each with a name and a handler
 4.json:1:1: not valid JSON: unexpected end of JSON input`
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -219,6 +207,10 @@ func FuzzLoad(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		in, _ := yamldef.Read("f.yaml", data, yamldef.Options{Environment: "production", Lint: (*domain.Definition).Lint})
+		if d := in.Definition; d != nil && d.Validate() != nil {
+			t.Fatalf("%s is not valid", d.Body())
+		}
 		d, err := yamldef.Load("f.yaml", data)
 		if err == nil {
 			again, err := domain.ParseDefinition(d.Body())

@@ -1,8 +1,6 @@
 package yamldef
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/tasker-go/tasker/domain"
@@ -18,17 +16,42 @@ func TestProblemsFoundLaterHaveTheirPlaceInTheFile(t *testing.T) {
 		"a.json": "{\"name\": \"x\",\n \"steps\": [{\"name\": \"a\",\n \"handler\": \"exec\",\n \n    \"handler_config\": {}},\n\n" +
 			"        {     \"handler\": \"nope\", \"name\": \"b\"}]}",
 	} {
-		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		f, err := Read(name, []byte(text), Options{})
+		if err != nil {
 			t.Fatal(err)
 		}
-		got := Locate(path, problems).Error()
-		want := path + ":5:5: the command is missing\n" + path + ":7:15: no such handler: use another"
+		got := f.Locate(problems).Error()
+		want := name + ":5:5: the command is missing\n" + name + ":7:15: no such handler; use another"
 		if got != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", name, got, want)
 		}
 	}
-	if got, want := Locate("gone.yaml", problems[:1]).Error(), "gone.yaml: no such handler: use another"; got != want {
-		t.Errorf("got %s, want %s", got, want)
+}
+
+func TestEveryPathLeadsToItsPlace(t *testing.T) {
+	text := `name: x
+schema:
+  "odd key": {a.b: {c: [1, {"]": 2}]}}
+steps:
+  - &a {name: a, handler: h}
+  - name: b
+    handler: h
+    handler_config: [*a]
+`
+	tree, problems := readYAML([]byte(text))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	for path, want := range map[string]mark{
+		"": {1, 1}, "name": {1, 1}, "schema": {2, 1}, `schema["odd key"]`: {3, 3}, `schema["odd key"]["a.b"]`: {3, 15},
+		`schema["odd key"]["a.b"].c`: {3, 21}, `schema["odd key"]["a.b"].c[0]`: {3, 25}, `schema["odd key"]["a.b"].c[1]["]"]`: {3, 29},
+		`schema["odd key"]["a.b"].c.1`: {3, 28}, "steps": {4, 1}, "steps[1]": {6, 5}, "steps[1].handler": {7, 5},
+		"steps[1].handler_config[0]": {8, 22}, "steps[1].handler_config[0].name": {5, 9},
+		// What leads nowhere ends at what is around it.
+		"output": {1, 1}, "steps[2].name": {4, 1}, "steps[0].depends_on[3]": {5, 5}, "name[0].x": {1, 1}, "steps.x": {4, 1}, "[": {1, 1},
+	} {
+		if got := tree.spot(path).at; got != want {
+			t.Errorf("%s: got %v, want %v", path, got, want)
+		}
 	}
 }

@@ -7,23 +7,20 @@ import (
 	"io"
 
 	"go.yaml.in/yaml/v4"
-
-	"github.com/tasker-go/tasker/domain"
 )
 
-// loadYAML reads one YAML document.
-func loadYAML(data []byte) (*domain.Definition, []Problem) {
+// readYAML reads one YAML document. nil when it cannot be read at all.
+func readYAML(data []byte) (*node, []Problem) {
 	root, problems := parseYAML(data)
 	if root == nil {
 		return nil, problems
 	}
-	c := converter{at: map[string]mark{}, broken: map[string]bool{}, open: map[*yaml.Node]bool{}, problems: problems}
-	c.value(root, "", 1)
+	c := converter{open: map[*yaml.Node]bool{}, problems: problems}
+	tree := c.value(root, 1)
 	if c.gaveUp {
 		return nil, c.problems
 	}
-	d, more := parse(c.out, c.broken, func() map[string]mark { return c.at })
-	return d, append(c.problems, more...)
+	return tree, c.problems
 }
 
 // parseYAML returns the root of the only document. The library is asked with a recover around it: what a parser does
