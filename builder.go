@@ -1,8 +1,10 @@
 package tasker
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tasker-go/tasker/domain"
@@ -16,9 +18,9 @@ type Backoff = domain.Backoff
 
 // Builder makes a Definition. Its methods return it, so that calls can be chained; Build checks everything at once.
 type Builder struct {
-	def      domain.Definition
-	handlers map[string]StepHandler
-	err      error
+	def    domain.Definition
+	inline map[int]StepHandler // by number of the step
+	err    error
 }
 
 // Define begins a definition in the namespace "default", version "0.1.0".
@@ -28,7 +30,7 @@ type Builder struct {
 //		Step("shout", shout, tasker.After("hello"), tasker.Retries(5)).
 //		Build()
 func Define(name string) *Builder {
-	return &Builder{def: domain.Definition{Name: name}, handlers: map[string]StepHandler{}}
+	return &Builder{def: domain.Definition{Name: name}, inline: map[int]StepHandler{}}
 }
 
 // Namespace sets the namespace.
@@ -55,20 +57,34 @@ func (b *Builder) Output(step string) *Builder { b.def.Output = step; return b }
 // Tags are added to those of every task.
 func (b *Builder) Tags(tags ...string) *Builder { b.def.Tags = append(b.def.Tags, tags...); return b }
 
-// Step adds a step that handler h runs. A handler that is registered by name is added with StepNamed.
-func (b *Builder) Step(name string, h StepHandler, options ...StepOption) *Builder {
-	handler := b.handlerName(name)
-	b.handlers[handler] = h
-	return b.StepNamed(name, handler, options...)
+// CustomEvent declares an event that the handler of every step may emit; see also Emits. The name has 1 to 128 of
+// A-Z a-z 0-9 _ - . and does not begin with a word of the engine's own events, such as "task."; the description is for
+// people and may be "".
+func (b *Builder) CustomEvent(name, description string) *Builder {
+	b.def.CustomEvents = append(b.def.CustomEvents, domain.CustomEvent{Name: name, Description: description})
+	return b
 }
 
-// handlerName is under which the handler of an inline step is registered: unique per definition.
-func (b *Builder) handlerName(step string) string {
-	ns := b.def.Namespace
-	if ns == "" {
-		ns = domain.DefaultNamespace
+// CustomEvents is CustomEvent for several, without descriptions.
+func (b *Builder) CustomEvents(names ...string) *Builder {
+	for _, name := range names {
+		b.CustomEvent(name, "")
 	}
-	return ns + "." + b.def.Name + "." + step
+	return b
+}
+
+// IdentityHash makes submissions without an idempotency key the same task when they agree in initiator, source system,
+// context, reason and bypassed steps, and come within the same window; 0 is Tasker's minute. Windows begin at whole
+// multiples of their length, as minutes of the clock do. Default: every submission is a task of its own.
+func (b *Builder) IdentityHash(window time.Duration) *Builder {
+	b.def.Identity = domain.Identity{Strategy: domain.IdentityHash, Window: window}
+	return b
+}
+
+// Step adds a step that handler h runs. A handler that is registered by name is added with StepNamed.
+func (b *Builder) Step(name string, h StepHandler, options ...StepOption) *Builder {
+	b.inline[len(b.def.Steps)] = h
+	return b.StepNamed(name, "", options...)
 }
 
 // StepNamed adds a step that runs the handler registered under that name, such as "exec", "http", "log" or "sleep".
@@ -89,10 +105,22 @@ func (b *Builder) Build() (*Workflow, error) {
 		return nil, b.err
 	}
 	def := b.def
+	def.Steps = slices.Clone(b.def.Steps) // the builder may go on, for another version
+	handlers := make(map[string]StepHandler, len(b.inline))
+	for i, h := range b.inline {
+		name := handlerName(&def, def.Steps[i].Name)
+		def.Steps[i].Handler, handlers[name] = name, h
+	}
 	if err := def.Validate(); err != nil {
 		return nil, err
 	}
-	return &Workflow{Definition: &def, handlers: b.handlers}, nil
+	return &Workflow{Definition: &def, handlers: handlers}, nil
+}
+
+// handlerName is under which the handler of an inline step is registered: unique per definition and version, because
+// tasks of several versions may run in one process.
+func handlerName(def *Definition, step string) string {
+	return cmp.Or(def.Namespace, domain.DefaultNamespace) + "." + def.Name + "@" + cmp.Or(def.Version, domain.DefaultVersion) + "." + step
 }
 
 // MustBuild is Build for definitions that are constant; it panics.
@@ -146,11 +174,43 @@ func NoRetry() StepOption { return option(func(s *domain.StepTemplate) { s.NotRe
 // WithBackoff sets how long the step waits between executions.
 func WithBackoff(b Backoff) StepOption { return option(func(s *domain.StepTemplate) { s.Backoff = b }) }
 
+// MaxRetryAfter caps the wait that the handler asks for with RetryAfter. Default, also for 0: 24 h.
+func MaxRetryAfter(d time.Duration) StepOption {
+	return option(func(s *domain.StepTemplate) { s.MaxRetryAfter = d })
+}
+
+// FinalErrors are kinds of errors that are not retried, besides the permanent ones: "error", "timeout", "panic", or one
+// of the handler's own.
+func FinalErrors(kinds ...domain.ErrorKind) StepOption {
+	return option(func(s *domain.StepTemplate) { s.FinalErrors = append(s.FinalErrors, kinds...) })
+}
+
+// Describe says what the step is for.
+func Describe(text string) StepOption {
+	return option(func(s *domain.StepTemplate) { s.Description = text })
+}
+
 // Timeout limits one execution. Default 15 min; 0 = no limit.
 func Timeout(d time.Duration) StepOption {
 	return option(func(s *domain.StepTemplate) {
 		if s.Timeout = d; d == 0 {
 			s.Timeout = domain.NoTimeout
+		}
+	})
+}
+
+// HeartbeatTimeout fails an execution, with kind timeout, whose handler gave no sign of life for that long. It is less
+// than the step's timeout. Default 0: none.
+func HeartbeatTimeout(d time.Duration) StepOption {
+	return option(func(s *domain.StepTemplate) { s.HeartbeatTimeout = d })
+}
+
+// Emits declares custom events that the handler of this step may emit, besides those of the definition; see
+// Builder.CustomEvent.
+func Emits(names ...string) StepOption {
+	return option(func(s *domain.StepTemplate) {
+		for _, name := range names {
+			s.CustomEvents = append(s.CustomEvents, domain.CustomEvent{Name: name})
 		}
 	})
 }
