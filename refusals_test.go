@@ -135,6 +135,7 @@ func TestTypedErrorsKeepTheirFieldsOnTheWayToAnotherProcess(t *testing.T) {
 		&domain.TransitionError{Task: id, Step: "pay", From: domain.Error, To: domain.Complete, Hint: "resolve it"},
 		&domain.RefusedError{Task: id, Reason: "nothing could run"},
 		&domain.UnknownStepError{Task: id, Step: "send"},
+		&InvalidVerbError{Reason: "the retry limit is -1"},
 		&domain.BypassError{Definition: "default.order@1.0.0", Step: "pay", Reason: "is not skippable"},
 		&DefinitionNotFoundError{Namespace: "default", Name: "ordr", Version: "2.0.0", Known: []string{"default.order@1.0.0"}},
 		&jsonschema.ViolationsError{Violations: []jsonschema.Violation{{Path: "/a", Message: "is missing"}}},

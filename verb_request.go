@@ -3,7 +3,6 @@ package tasker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -31,6 +30,17 @@ type noteRequest struct {
 	Value json.RawMessage `json:"value"`
 }
 
+// InvalidVerbError: a verb that no task could take: its reason is too long, its result is no JSON. Nothing was stored.
+type InvalidVerbError struct {
+	Reason string `json:"reason"`
+}
+
+func (e *InvalidVerbError) Error() string { return e.Reason }
+
+func invalid(format string, args ...any) error {
+	return &InvalidVerbError{fmt.Errorf(format, args...).Error()}
+}
+
 // check refuses what would not fit into an event, or could not be read in one, and takes white space out of values. It runs
 // where a verb comes from, and again where it arrives.
 func (v *verb) check() error {
@@ -43,13 +53,13 @@ func (v *verb) check() error {
 	}
 	switch {
 	case size > maxText:
-		return fmt.Errorf("reason and actor have %d bytes; at most %d are possible", size, maxText)
+		return invalid("reason and actor have %d bytes; at most %d are possible", size, maxText)
 	case v.RetryLimit < 0:
-		return fmt.Errorf("the retry limit is %d: it counts executions and is at least 1; 0 keeps the old one", v.RetryLimit)
+		return invalid("the retry limit is %d: it counts executions and is at least 1; 0 keeps the old one", v.RetryLimit)
 	case v.Name == "annotate" && (v.Note == nil || v.Note.Kind == ""):
-		return errors.New("a note needs a kind, such as \"note\"")
+		return invalid("a note needs a kind, such as \"note\"")
 	case v.Name == "annotate" && len(v.Note.Value) == 0:
-		return errors.New("a note needs a value: any JSON")
+		return invalid("a note needs a value: any JSON")
 	}
 	if err := compact("the result", &v.Result, domain.MaxPayload); err != nil {
 		return err
@@ -67,10 +77,10 @@ func compact(what string, value *json.RawMessage, most int) error {
 	}
 	text, err := domain.CompactJSON(*value)
 	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return invalid("%s: %w", what, err)
 	}
 	if len(text) > most {
-		return fmt.Errorf("%s: %d bytes; at most %d are possible: keep the data elsewhere and pass a reference", what, len(text), most)
+		return invalid("%s: %d bytes; at most %d are possible: keep the data elsewhere and pass a reference", what, len(text), most)
 	}
 	*value = text
 	return nil
@@ -79,10 +89,10 @@ func compact(what string, value *json.RawMessage, most int) error {
 // checkActor: the name stands in one line of a history, behind "operator:".
 func checkActor(name string) error {
 	if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
-		return fmt.Errorf("the actor %q has control characters, or is not UTF-8", name)
+		return invalid("the actor %q has control characters, or is not UTF-8", name)
 	}
 	if strings.TrimSpace(name) != name {
-		return fmt.Errorf("the actor %q begins or ends with a space", name)
+		return invalid("the actor %q begins or ends with a space", name)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/tasker-go/tasker/domain"
 )
@@ -22,6 +21,7 @@ import (
 //   - *domain.TransitionError: the task or the step is in a state in which the verb is not possible; the text says what is
 //   - *domain.RefusedError: it is possible, but would lead nowhere
 //   - *domain.UnknownStepError, which is ErrUnknownStep; ErrTaskNotFound
+//   - *InvalidVerbError: no task could take it, for instance because a result is no JSON
 //   - ErrNotRunning, ErrNoOwner, ErrOverloaded, ErrUnavailable: nothing was stored
 //   - ErrOutcomeUnknown
 
@@ -109,7 +109,7 @@ func (r *router) RetryStep(ctx context.Context, id TaskID, step string, with Ste
 	v := verb{Name: "retry_step", Step: step, RetryLimit: with.RetryLimit}
 	var err error
 	if v.Inputs, err = jsonOf(with.Inputs); err != nil {
-		return VerbReceipt{}, fmt.Errorf("the inputs of step %q: %w", step, err)
+		return VerbReceipt{Task: id, Step: step}, invalid("the inputs of step %q: %w", step, err)
 	}
 	return r.do(ctx, id, v, by)
 }
@@ -139,7 +139,7 @@ func (r *router) CompleteStep(ctx context.Context, id TaskID, step string, resul
 func (r *router) doResult(ctx context.Context, id TaskID, v verb, result any, by By) (VerbReceipt, error) {
 	var err error
 	if v.Result, err = jsonOf(result); err != nil {
-		return VerbReceipt{}, fmt.Errorf("the result of step %q: %w", v.Step, err)
+		return VerbReceipt{Task: id, Step: v.Step}, invalid("the result of step %q: %w", v.Step, err)
 	}
 	return r.do(ctx, id, v, by)
 }

@@ -67,6 +67,7 @@ var errorKinds = []errorKind{
 	kindOf[domain.TransitionError]("transition"),
 	kindOf[domain.RefusedError]("refused"),
 	kindOf[domain.UnknownStepError]("unknown_step"),
+	kindOf[InvalidVerbError]("invalid_verb"),
 	kindOf[domain.BypassError]("bypass"),
 	kindOf[DefinitionNotFoundError]("definition_not_found"),
 	kindOf[jsonschema.ViolationsError]("violations"),

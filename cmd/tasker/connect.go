@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -51,6 +52,8 @@ type face interface {
 type connection struct {
 	face
 	close func() error
+	// idle: no server runs, and this engine has no handlers. It is how the tasks go on.
+	idle string
 }
 
 // connectFlags say where the log is.
@@ -153,7 +156,7 @@ func (a *app) connectDirectory(ctx context.Context, data string, need access, st
 	if err := h.start(ctx, startTimeout); err != nil {
 		return nil, errors.Join(err, h.stop())
 	}
-	return &connection{face: h.engine, close: h.stop}, nil
+	return &connection{face: h.engine, close: h.stop, idle: start + ", or tasker run --continue" + strings.TrimPrefix(start, "tasker serve")}, nil
 }
 
 // hasData reports whether a server has ever run on the directory.

@@ -4,8 +4,6 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
-
-	"github.com/tasker-go/tasker"
 )
 
 func newLogCommand(a *app) *cobra.Command {
@@ -14,7 +12,7 @@ func newLogCommand(a *app) *cobra.Command {
 
 func newLogSkipCommand(a *app) *cobra.Command {
 	var f connectFlags
-	var reason string
+	var reason, by string
 	cmd := &cobra.Command{
 		Use: "skip PARTITION SEQUENCE --reason TEXT", Short: "Pass over a message that cannot be read, for good", Args: arguments("PARTITION", "SEQUENCE"),
 		DisableFlagsInUseLine: true,
@@ -34,7 +32,7 @@ func newLogSkipCommand(a *app) *cobra.Command {
 				return usageError("--reason is missing: it is stored with the decision")
 			}
 			return a.with(cmd.Context(), f, needsEngine, func(c *connection) error {
-				if err := c.Skip(cmd.Context(), partition, sequence, tasker.By{Reason: reason}); err != nil {
+				if err := c.Skip(cmd.Context(), partition, sequence, (&actFlags{by: by, reason: reason}).who()); err != nil {
 					return err
 				}
 				a.printf("partition %02d passes over message %d\n", partition, sequence)
@@ -43,6 +41,7 @@ func newLogSkipCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	addBy(cmd, &by)
 	cmd.Flags().StringVar(&reason, "reason", "", "why; it is stored in the log")
 	return cmd
 }

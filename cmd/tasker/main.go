@@ -24,6 +24,7 @@ var verbs = []func(*app) *cobra.Command{
 	newDefinitionCommand,
 	newSubmitCommand,
 	newTaskCommand,
+	newStepCommand,
 	newEventsCommand,
 	newStatusCommand,
 	newPruneCommand,
@@ -104,8 +105,12 @@ func withVerbs(cmd *cobra.Command) {
 // arguments checks the number of positional arguments; names are for the message.
 func arguments(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		if len(args) < len(names) {
-			return usageError("%s is missing", strings.Join(names[len(args):], " and "))
+		if missing := names[min(len(args), len(names)):]; len(missing) > 0 {
+			verb := "is"
+			if len(missing) > 1 {
+				verb = "are"
+			}
+			return usageError("%s %s missing", strings.Join(missing, " and "), verb)
 		}
 		if len(args) > len(names) {
 			return usageError("unexpected argument %q", args[len(names)])

@@ -26,10 +26,7 @@ func newPruneCommand(a *app) *cobra.Command {
 				return usageError("--older-than: %w", err)
 			}
 			return a.with(cmd.Context(), f, needsEngine, func(c *connection) error {
-				reports, err := c.Prune(cmd.Context(), age, dryRun)
-				if err != nil {
-					return err
-				}
+				reports, failed := c.Prune(cmd.Context(), age, dryRun)
 				for _, r := range reports {
 					if output == "json" {
 						if err := printJSON(a.out, r); err != nil {
@@ -43,7 +40,7 @@ func newPruneCommand(a *app) *cobra.Command {
 					}
 					a.printf("partition %02d: %s %s, the log begins at %d\n", r.Partition, plural(int(r.Commits), "commit", "commits"), what, r.First) // #nosec G115
 				}
-				return nil
+				return failed // also when it is only about some
 			})
 		},
 	}

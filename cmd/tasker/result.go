@@ -14,9 +14,14 @@ import (
 // conclude prints the result, and gives the exit code.
 func (r *runner) conclude() error {
 	r.progress.close()
-	left := 0
+	left, paused := 0, 0
 	for _, v := range r.found {
-		if !v.over() {
+		switch {
+		case v.over():
+		case v.paused:
+			paused++
+			r.progress.say(fmt.Sprintf("task %s is paused; to go on: tasker task resume %s%s", v.id, v.id, r.dataFlag()))
+		default:
 			left++
 		}
 	}
@@ -28,7 +33,7 @@ func (r *runner) conclude() error {
 		r.progress.say(fmt.Sprintf("%s unfinished; to go on: %s", plural(left, "task is", "tasks are"), r.continueCommand()))
 	}
 	switch {
-	case ownLeft, r.own == nil && left > 0 && r.signals.ctx.Err() != nil:
+	case ownLeft, r.own == nil && left+paused > 0 && r.signals.ctx.Err() != nil:
 		return &failure{code: r.signals.code, err: errInterrupted, quiet: true}
 	case r.own == nil:
 		return r.concludeFound()

@@ -89,11 +89,12 @@ func (r *runner) begin(ctx context.Context) error {
 	info := e.Info()
 	r.progress.say(fmt.Sprintf("data %s, durability %s", shownPath(r.host.server.Dir()), info.Durability))
 	unfinished, err := e.Tasks(ctx, tasker.Filter{States: []domain.State{domain.Pending, domain.InProgress}, Limit: 1000})
-	if err != nil && (r.def == nil || ctx.Err() != nil) {
+	var some *tasker.PartialError
+	if err != nil && (ctx.Err() != nil || r.def == nil && (!errors.As(err, &some) || some.Nothing())) {
 		return err
 	}
 	if err != nil { // a partition is closed, which has been said; the new task may be in another one
-		r.progress.say("warning: unfinished tasks of a closed partition wait, and others go on without being shown")
+		r.progress.say("warning: unfinished tasks of a closed partition wait")
 	}
 	r.cursor = domain.Cursor{DataID: info.ID}
 	for _, p := range e.Stats().Partitions {
@@ -117,7 +118,7 @@ func (r *runner) submit(ctx context.Context) error {
 	}
 	receipt, err := e.Submit(ctx, r.def.Name, r.input, options...)
 	if err != nil {
-		return err
+		return keyError(err, receipt.ID, r.flags.key)
 	}
 	if receipt.Created {
 		r.own = viewOfDefinition(receipt.ID, r.def)

@@ -71,7 +71,7 @@ func (a *app) submit(ctx context.Context, name string, f submitFlags) error {
 			}
 		}
 		if err != nil {
-			return err
+			return keyError(err, receipt.ID, f.key)
 		}
 		if f.wait {
 			return a.waitFor(ctx, c, receipt, f)
@@ -82,6 +82,15 @@ func (a *app) submit(ctx context.Context, name string, f submitFlags) error {
 		a.printf("%s%s\n", receipt.ID, existed(receipt))
 		return nil
 	})
+}
+
+// keyError names the task that a key belongs to already.
+func keyError(err error, id tasker.TaskID, key string) error {
+	if !errors.Is(err, tasker.ErrIdempotencyMismatch) {
+		return err
+	}
+	return badInput(fmt.Errorf("the key %q is that of task %s, which was submitted with another input", key, id),
+		"look with: tasker task show "+id.String()+"; for another task, take another key")
 }
 
 func existed(r tasker.Receipt) string {
