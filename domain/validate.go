@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -34,11 +36,19 @@ const maxHandlerName = 512
 // every default in place, compiles the graph, and computes the canonical body and its hash. What is wrong it reports
 // all at once, as a *DefinitionError; the definition then has no graph, body and hash.
 //
-// Validating again changes nothing. Validate writes to the definition, so it must have returned before another
-// goroutine sees the definition.
+// Validate writes to the definition, so it must have returned before another goroutine sees the definition. Validating
+// again, one that was not changed since, only reads it: several engines may register it while others use it.
 func (d *Definition) Validate() error {
 	p := &problems{}
-	d.validate(p)
+	if d.hash == "" {
+		d.validate(p)
+		return p.err(d.Name)
+	}
+	again := *d
+	again.Steps = slices.Clone(d.Steps)
+	if again.validate(p); !reflect.DeepEqual(&again, d) {
+		*d = again
+	}
 	return p.err(d.Name)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -206,6 +207,36 @@ func TestEveryRuleIsReportedWithItsPath(t *testing.T) {
 				t.Error("a definition that is wrong has a graph, a body or a hash")
 			}
 		})
+	}
+}
+
+// Engines in one process may share a definition: registering it with the second must not write to what the first reads.
+func TestValidatingAgainOnlyReads(t *testing.T) {
+	d := definition(step("a"), step("b", "a"))
+	if err := d.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	hash, graph := d.Hash(), d.Graph()
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			if err := d.Validate(); err != nil || d.Hash() != hash || d.Steps[1].RetryLimit != domain.DefaultRetryLimit {
+				t.Errorf("validated again it is %q, %v", d.Hash(), err)
+			}
+		})
+	}
+	readers.Wait()
+	if d.Graph() != graph {
+		t.Error("the graph was made again")
+	}
+	d.Steps[1].RetryLimit = 0 // the default again: the same content, and yet it has to be filled in
+	d.Steps[0].Optional = true
+	if err := d.Validate(); err != nil || d.Hash() == hash || d.Steps[1].RetryLimit != domain.DefaultRetryLimit {
+		t.Errorf("after a change it is %q with limit %d, %v", d.Hash(), d.Steps[1].RetryLimit, err)
+	}
+	d.Steps[0].DependsOn = []string{"b"}
+	if err := d.Validate(); err == nil || d.Hash() != "" || d.Graph() != nil {
+		t.Errorf("with a cycle it is %q, %v", d.Hash(), err)
 	}
 }
 
