@@ -70,6 +70,12 @@ func (c *Case) Attempt(n int, last error) *Case {
 	return c
 }
 
+// Checkpoint gives the step a checkpoint that an earlier attempt stored: what Resume finds.
+func (c *Case) Checkpoint(cursor any) *Case {
+	c.step.Cursor = c.encode("the checkpoint", cursor)
+	return c
+}
+
 // Task changes what the handler sees of the task.
 func (c *Case) Task(change func(*tasker.TaskView)) *Case { change(&c.task); return c }
 
@@ -84,24 +90,35 @@ func (c *Case) encode(what string, v any) json.RawMessage {
 	return text
 }
 
-// Call calls the handler, in the calling goroutine.
+// Call calls the handler, and its ProcessResults if it has one, in the calling goroutine.
 func (c *Case) Call(ctx context.Context) Got {
 	if c.err != nil {
 		return Got{Err: c.err}
 	}
-	call := &executor.Call{Task: c.task, Sequence: append(c.others, c.step), Step: c.step}
-	value, err := c.handler.Handle(executor.NewContext(ctx, call), c.task, call.Sequence, c.step)
-	if err != nil {
-		return Got{Err: err}
+	said := &said{step: c.step.Name, attempt: c.step.Attempt}
+	step := c.step.WithRun(said)
+	call := &executor.Call{Task: c.task, Sequence: append(c.others, step), Step: step}
+	ctx = domain.WithRun(executor.NewContext(ctx, call), said)
+	value, err := c.handler.Handle(ctx, c.task, call.Sequence, step)
+	if p, ok := c.handler.(tasker.ResultsProcessor); ok && err == nil {
+		value, err = p.ProcessResults(ctx, step, value)
 	}
-	text, err := json.Marshal(value)
-	return Got{Result: text, Err: err}
+	if err != nil {
+		return said.got(nil, err)
+	}
+	return said.got(json.Marshal(value))
 }
 
-// Got is what a handler returned.
+// Got is what a handler returned, and what it said before.
 type Got struct {
 	Result json.RawMessage // of a call that went well
 	Err    error
+
+	Checkpoints []json.RawMessage       // every one
+	Progress    []domain.StepProgressed // every one; an engine stores at most one a second
+	Emitted     []domain.Custom         // whether declared or not
+	Lines       []string                // of Log
+	Heartbeats  int                     // calls of Heartbeat
 }
 
 // Decode unmarshals the result; it returns the error of a call that failed.

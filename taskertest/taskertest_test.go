@@ -3,6 +3,7 @@ package taskertest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -136,6 +137,69 @@ func TestGivenCallsAHandlerWithoutAnEngine(t *testing.T) {
 	}
 	if got := taskertest.Given(h).Context("no object").Result("factor", 1).Call(t.Context()); !got.Permanent() {
 		t.Errorf("a context that does not fit: %v", got.Err)
+	}
+}
+
+func TestGivenNotesWhatTheHandlerSaysBeforeItReturns(t *testing.T) {
+	var outlives context.Context
+	h := tasker.Handle(func(ctx context.Context, _ empty) (int, error) {
+		outlives = context.WithoutCancel(ctx)
+		next := 0
+		if _, err := tasker.Resume(ctx, &next); err != nil {
+			return 0, err
+		}
+		tasker.Progress(ctx, next, 10, "going on")
+		tasker.Heartbeat(ctx)
+		tasker.Log(ctx, "from %d\nto 10", next)
+		if err := errors.Join(tasker.Emit(ctx, "moved", next), tasker.Checkpoint(ctx, 10)); err != nil {
+			return 0, err
+		}
+		return 10 - next, nil
+	})
+	t.Run("a call", func(t *testing.T) {
+		got := taskertest.Given(h).Checkpoint(7).Attempt(2, nil).Call(t.Context())
+		if string(got.Result) != "3" || len(got.Checkpoints) != 1 || string(got.Checkpoints[0]) != "10" || got.Heartbeats != 1 {
+			t.Errorf("%+v", got)
+		}
+		if len(got.Lines) != 2 || got.Lines[0] != "from 7" || got.Lines[1] != "to 10" {
+			t.Errorf("lines %q", got.Lines)
+		}
+		if p := got.Progress; len(p) != 1 || p[0] != (domain.StepProgressed{Step: "step", Attempt: 2, Done: 7, Total: 10, Message: "going on"}) {
+			t.Errorf("progress %+v", p)
+		}
+		if e := got.Emitted; len(e) != 1 || e[0].Name != "moved" || string(e[0].Data) != "7" || e[0].Attempt != 2 {
+			t.Errorf("emitted %+v", e)
+		}
+	})
+	if got := taskertest.Given(h).Checkpoint("seven").Call(t.Context()); !got.Permanent() {
+		t.Errorf("a checkpoint that does not fit: %v", got.Err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := taskertest.Given(h).Call(ctx); !errors.Is(got.Err, context.Canceled) || len(got.Emitted) != 1 {
+		t.Errorf("a call with a context that has ended: %+v", got)
+	}
+	if err := tasker.Checkpoint(outlives, 11); !errors.Is(err, domain.ErrStale) {
+		t.Errorf("a checkpoint after the end: %v", err)
+	}
+}
+
+// shouting is a step handler with the other hook.
+type shouting struct{ tasker.StepHandler }
+
+func (shouting) ProcessResults(_ context.Context, step tasker.StepView, output any) (any, error) {
+	if output == "" {
+		return nil, tasker.Permanent(errors.New("nothing to shout"))
+	}
+	return fmt.Sprint(output, "! (", step.Name, ")"), nil
+}
+
+func TestGivenProcessesTheResult(t *testing.T) {
+	if got := taskertest.Given(shouting{taskertest.Returns("hello")}).Call(t.Context()); string(got.Result) != `"hello! (step)"` {
+		t.Errorf("%+v", got)
+	}
+	if got := taskertest.Given(shouting{taskertest.Returns("")}).Call(t.Context()); !got.Permanent() {
+		t.Errorf("%+v", got)
 	}
 }
 

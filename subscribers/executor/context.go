@@ -33,6 +33,25 @@ func NewContext(ctx context.Context, c *Call) context.Context {
 	return context.WithValue(ctx, callKey{}, c)
 }
 
+// Parents names the steps that this one depends on, as its template has them. A Call that a test made has no template: then
+// all other steps of its sequence are meant.
+func (c *Call) Parents(ctx context.Context) ([]string, error) {
+	if q, ok := c.Sequence.(*sequence); ok {
+		return q.def.Steps[q.x.key.step].DependsOn, nil
+	}
+	steps, err := c.Sequence.Steps(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for i := range steps {
+		if steps[i].Name != c.Step.Name {
+			names = append(names, steps[i].Name)
+		}
+	}
+	return names, nil
+}
+
 // Logger writes to the engine's log, with task, step and attempt.
 func (c *Call) Logger() *slog.Logger {
 	c.once.Do(func() {
