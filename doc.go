@@ -55,8 +55,14 @@
 // which are stored with it. Wait returns the task's result: the results of the leaf steps by name, or that of the step
 // named with Output. A task that did not complete gives a *TaskFailedError. Run does all in one call, with types.
 //
-// Task shows the state of a task, with its steps, attempts, errors and results; Tasks lists them; Cancel ends one.
-// A Client submits and waits from processes that run nothing themselves.
+// Task shows the state of a task, with its steps, attempts, errors and results; Tasks lists them. A Client submits and
+// waits from processes that run nothing themselves.
+//
+// # Acting on tasks
+//
+// Cancel, Retry, Resolve, Pause, Resume and Annotate act on tasks, RetryStep, ResolveStep, CancelStep and CompleteStep on
+// steps. Each stores who acts and why (By) and returns what it changed, which may be nothing. What is not possible is
+// refused with a *domain.TransitionError or *domain.RefusedError, also when another process decides.
 //
 // # Idempotency
 //
