@@ -140,14 +140,27 @@ func keys(t *testing.T, variable string) []string {
 	return list
 }
 
-func TestTablesOfFieldsNameEveryField(t *testing.T) {
+// fieldTables are the headings of the tables of fields, with the variables that hold the keys of the code.
+var fieldTables = map[string]string{
+	"## Fields of a definition": "definitionKeys", "## Fields of a step": "stepKeys", "## Backoff": "backoffKeys",
+	"## Identity": "identityKeys", "## Custom events": "customEventKeys",
+}
+
+func TestTablesOfFieldsNameEveryFieldAndItsTest(t *testing.T) {
 	p := readPage(t, definitionsPage)
-	for heading, variable := range map[string]string{
-		"## Fields of a definition": "definitionKeys", "## Fields of a step": "stepKeys", "## Backoff": "backoffKeys",
-	} {
+	for heading, variable := range fieldTables {
 		var named []string
 		for _, r := range p.tables(t, heading, "field", "type", "default") {
 			named = append(named, code(r.first))
+			tests := inlineCode.FindAllStringSubmatch(r.cells["enforced by"], -1)
+			if len(tests) == 0 {
+				t.Errorf("%s: no test is named for %s", r.at, r.first)
+			}
+			for _, m := range tests {
+				if !testName.MatchString(m[1]) {
+					t.Errorf("%s: %s is no test", r.at, m[1])
+				}
+			}
 		}
 		if diff := cmp.Diff(keys(t, variable), named); diff != "" {
 			t.Errorf("%s, %q (-code +page):\n%s", p.path, heading, diff)
@@ -155,14 +168,26 @@ func TestTablesOfFieldsNameEveryField(t *testing.T) {
 	}
 }
 
-func TestRefusedKeysAreThoseOfThePage(t *testing.T) {
-	for _, r := range readPage(t, definitionsPage).tables(t, "## Fields of a step", "in", "refused") {
-		variable := map[string]string{"a definition": "unsupportedDefinitionKeys", "a step": "unsupportedStepKeys"}[r.first]
-		want, have := keys(t, variable), strings.Fields(strings.ReplaceAll(r.cells["refused"], "`", ""))
-		slices.Sort(want)
-		slices.Sort(have)
-		if diff := cmp.Diff(want, have); diff != "" {
-			t.Errorf("%s (-code +page):\n%s", r.at, diff)
+// The page has a meaning for every key of Tasker's files: those that are only theirs, and those that are ours as well.
+func TestKeysOfTaskersFilesAreThoseOfThePage(t *testing.T) {
+	p := readPage(t, definitionsPage)
+	for column, variables := range map[string][2]string{
+		"key of the file": {"taskerDefinitionKeys", "definitionKeys"}, "key of a step": {"taskerStepKeys", "stepKeys"},
+	} {
+		theirs, ours := keys(t, variables[0]), keys(t, variables[1])
+		named := map[string]bool{}
+		for _, r := range p.tables(t, "## Tasker's files", column, "meaning") {
+			for _, m := range inlineCode.FindAllStringSubmatch(r.first, -1) {
+				named[m[1]] = true
+				if !slices.Contains(theirs, m[1]) && !slices.Contains(ours, m[1]) {
+					t.Errorf("%s: nobody knows the key %s", r.at, m[1])
+				}
+			}
+		}
+		for _, key := range theirs {
+			if !named[key] {
+				t.Errorf("%s: %q has no row for %s", p.path, column, key)
+			}
 		}
 	}
 }
@@ -179,29 +204,36 @@ func defaults(t *testing.T) map[string]any {
 		t.Fatal(err)
 	}
 	s := d.Steps[0]
+	hash, err := domain.ParseDefinition([]byte(`{"name":"d","steps":[{"name":"s","handler":"h"}],"identity":"hash"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
 	return map[string]any{
-		"namespace": d.Namespace, "version": d.Version, "on_failure": string(d.OnFailure),
-		"retryable": !s.NotRetryable, "retry_limit": s.RetryLimit, "max_retry_after": s.MaxRetryAfter, "timeout": s.Timeout,
-		"skippable": s.Skippable, "optional": s.Optional,
-		"strategy": string(standard.Steps[0].Backoff.Strategy), "base": s.Backoff.Base, "factor": s.Backoff.Factor,
-		"max": s.Backoff.Max, "jitter": s.Backoff.Jitter,
+		"## Fields of a definition namespace": d.Namespace, "## Fields of a definition version": d.Version,
+		"## Fields of a definition on_failure": string(d.OnFailure), "## Fields of a definition identity": string(d.Identity.Strategy),
+		"## Fields of a step retryable": !s.NotRetryable, "## Fields of a step retry_limit": s.RetryLimit,
+		"## Fields of a step max_retry_after": s.MaxRetryAfter, "## Fields of a step timeout": s.Timeout,
+		"## Fields of a step skippable": s.Skippable, "## Fields of a step optional": s.Optional,
+		"## Backoff strategy": string(standard.Steps[0].Backoff.Strategy), "## Backoff base": s.Backoff.Base,
+		"## Backoff factor": s.Backoff.Factor, "## Backoff max": s.Backoff.Max, "## Backoff jitter": s.Backoff.Jitter,
+		"## Identity strategy": string(d.Identity.Strategy), "## Identity window": hash.Identity.Window,
 	}
 }
 
 func TestDefaultsOfThePageAreThoseOfTheCode(t *testing.T) {
 	want := defaults(t)
 	p := readPage(t, definitionsPage)
-	for _, heading := range []string{"## Fields of a definition", "## Fields of a step", "## Backoff"} {
+	for heading := range fieldTables {
 		for _, r := range p.tables(t, heading, "field", "type", "default") {
-			cell := r.cells["default"]
-			value, ok := want[code(r.first)]
+			cell, key := r.cells["default"], heading+" "+code(r.first)
+			value, ok := want[key]
 			if !ok {
 				if strings.HasPrefix(cell, "`") {
 					t.Errorf("%s: nothing is known of the default %s", r.at, cell)
 				}
 				continue
 			}
-			delete(want, code(r.first))
+			delete(want, key)
 			text := fmt.Sprint(value)
 			if d, ok := value.(time.Duration); ok {
 				have, err := time.ParseDuration(code(cell))
@@ -301,10 +333,38 @@ func TestDefaultsOfHandlersAreThoseOfTheCode(t *testing.T) {
 }
 
 func TestNamesOfHandlersHaveTheLimitOfThePage(t *testing.T) {
-	for n, ok := range map[int]bool{256: true, 257: false} {
+	for n, ok := range map[int]bool{512: true, 513: false} {
 		d := domain.Definition{Name: "d", Steps: []domain.StepTemplate{{Name: "s", Handler: strings.Repeat("h", n)}}}
 		if err := d.Validate(); (err == nil) != ok {
 			t.Errorf("%d bytes: %v", n, err)
 		}
+	}
+}
+
+// Warnings are shown in the page as the command prints them, below a definition that loads.
+func TestWarningsAreThoseOfThePage(t *testing.T) {
+	fences := readPage(t, definitionsPage).fences
+	found := 0
+	for i, f := range fences {
+		if f.info != "yaml" || i+1 == len(fences) || !strings.Contains(fences[i+1].text, ": warning: ") {
+			continue
+		}
+		found++
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "order.yaml"), []byte(f.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		cmd := exec.Command(tasker(t), "definition", "validate", "order.yaml")
+		cmd.Dir, cmd.Stderr = dir, &out
+		if err := cmd.Run(); err != nil {
+			t.Errorf("%s: %v", f.at(), err)
+		}
+		if diff := cmp.Diff(fences[i+1].text, out.String()); diff != "" {
+			t.Errorf("%s: page and output differ (-page +output):\n%s", fences[i+1].at(), diff)
+		}
+	}
+	if found == 0 {
+		t.Error("no warning is shown")
 	}
 }
