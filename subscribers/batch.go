@@ -212,6 +212,7 @@ func (m *Machine) Stored() {
 }
 
 func (m *Machine) release(b *batch) {
+	m.tell(b)
 	for i, c := range b.records {
 		if e := b.entries[i]; e != nil {
 			c.Task = e.Task // a snapshot may have had it copied
@@ -224,7 +225,7 @@ func (m *Machine) release(b *batch) {
 		}
 	}
 	for _, x := range b.ended {
-		m.tell(x)
+		m.tellEnd(x)
 	}
 	for _, e := range b.touched {
 		switch {
@@ -311,7 +312,7 @@ func (m *Machine) Answered() {
 	m.inflight = nil
 	m.withdraw(b)
 	for _, x := range b.ended {
-		m.tell(x)
+		m.tellEnd(x)
 	}
 	for _, answer := range b.answers {
 		answer(nil)

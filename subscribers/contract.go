@@ -53,6 +53,18 @@ type Committed struct {
 	Task   *domain.Task
 }
 
+// Tap is told of everything that this process stores, message by message, before the subscribers are, and of the signals
+// that only a process knows which is at work (SEMANTICS 11). It is called from many goroutines, and must not block.
+type Tap interface {
+	// Open reports whether anybody listens: while nobody does, nothing is told.
+	Open() bool
+	// Wants reports whether anybody listens for that type.
+	Wants(t domain.EventType) bool
+	// Tell hands over the records of one message, or one signal that follows from no message; one without a time happens
+	// now. The slice is the caller's.
+	Tell(records []domain.Record)
+}
+
 // Answer is what a submitter or an operator gets, after the commit that it rests on has been stored.
 type Answer struct {
 	Task     domain.TaskID

@@ -39,6 +39,7 @@ type Config struct {
 	Engine      string                       // version of the engine
 	NewReactors func() []Reactor             // a fresh set for every time that the partition is loaded
 	Subscribers []Subscriber                 // told after the commit
+	Tap         Tap                          // told of everything; may be nil
 	Abandoned   func(partition int)          // the lease is gone: contexts of handlers have to be cancelled; may be nil
 	Changed     func(partition int, p Phase) // told of every change; may be nil
 	Admit       func() error                 // refuses submissions, for instance when the store is nearly full; may be nil
@@ -100,6 +101,7 @@ type Coordinator struct {
 	wake    chan struct{}
 	reopen  chan struct{} // an operator has decided about what kept the partition closed
 	holds   atomic.Bool   // the executor may have free slots: ask the holders
+	watch   atomic.Bool   // a tap was opened: tell the machine
 	reached atomic.Uint64
 
 	mu       sync.Mutex
@@ -228,6 +230,12 @@ func (c *Coordinator) Await(gone <-chan struct{}, id domain.TaskID, reply func(O
 // Inspect runs f on the coordinator's goroutine, with the state as it is, ahead of the log perhaps. It must be quick.
 func (c *Coordinator) Inspect(f func(m *Machine), refuse func(error)) error {
 	return c.request(input{what: "query", do: func(m *Machine, _ domain.Instant) { f(m) }, refuse: refuse})
+}
+
+// Watch is for a tap that has just been opened: see Machine.Watch. What is asked for later comes after it.
+func (c *Coordinator) Watch() {
+	c.watch.Store(true)
+	c.poke()
 }
 
 // Report hands in what a handler reported. It is never refused: a report about an execution that is not the current

@@ -45,6 +45,8 @@ type Machine struct {
 	commands []domain.Command
 	stale    uint64
 	unclear  func(*domain.Task)
+	tap      Tap    // nil = nobody
+	watch    *watch // nil while nobody wants to know of wake-ups that come to nothing
 	maxKeys  int
 	window   time.Duration // in which the key of an ended task is known; 0 = for ever
 	limit    int           // of a message's bytes
@@ -63,6 +65,8 @@ type MachineConfig struct {
 	Idempotency time.Duration
 	// Unclear is told of a task whose status is "unclear"; nil = nobody.
 	Unclear func(*domain.Task)
+	// Tap is told of everything; nil = nobody.
+	Tap Tap
 	// CommitBytes is where a message ends and the next part of a large input begins; default MaxCommitBytes.
 	CommitBytes int
 }
@@ -72,7 +76,7 @@ func NewMachine(c MachineConfig) *Machine {
 	m := &Machine{
 		state: c.State, writer: c.Writer, reactors: c.Reactors, subs: c.Subscribers,
 		reacts: map[domain.EventType]uint64{}, told: map[domain.EventType]uint64{},
-		stored: c.State.Sequence, unclear: c.Unclear, recent: newRecentTasks(),
+		stored: c.State.Sequence, unclear: c.Unclear, tap: c.Tap, recent: newRecentTasks(),
 		waiting: map[domain.TaskID]waiters{}, limit: c.CommitBytes,
 		window: c.Idempotency,
 	}
@@ -128,6 +132,7 @@ func (m *Machine) Open(engine string, leastReader int, now domain.Instant) {
 		m.settle(e, now)
 		m.arm(e)
 	}
+	m.Watch(now)
 }
 
 func (m *Machine) allReactors() uint64 { return 1<<len(m.reactors) - 1 }
@@ -276,6 +281,7 @@ func (m *Machine) Stale() uint64 { return m.stale }
 // Tick lets the reactors look at every task whose wake-up is due, as long as their events go into one message; the others
 // are still due then.
 func (m *Machine) Tick(now domain.Instant) {
+	m.missedWakes(now)
 	for !m.Full() {
 		e, ok := m.alerts.due(now)
 		if !ok {
@@ -295,7 +301,7 @@ func (m *Machine) Tick(now domain.Instant) {
 }
 
 // NextWake is when Tick has something to do; 0 = never.
-func (m *Machine) NextWake() domain.Instant { return m.alerts.next(m.state) }
+func (m *Machine) NextWake() domain.Instant { return m.watch.first(m.alerts.next(m.state)) }
 
 // Resume lets the holders go on when slots are free.
 func (m *Machine) Resume(now domain.Instant) {
@@ -371,8 +377,8 @@ func (m *Machine) settle(e *projections.Entry, now domain.Instant) {
 			}
 		}
 	}
-	if m.unclear != nil && e.Task.Status() == domain.StatusUnclear {
-		m.unclear(e.Task)
+	if (m.unclear != nil || m.tap != nil) && e.Task.Status() == domain.StatusUnclear {
+		m.reportUnclear(e, now)
 	}
 }
 

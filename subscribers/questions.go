@@ -117,8 +117,8 @@ func (w *waiters) add(x waiter) {
 	w.list = append(w.list, x)
 }
 
-// tell answers those who wait for the end of this run of the task, or of one before.
-func (m *Machine) tell(x ending) {
+// tellEnd answers those who wait for the end of this run of the task, or of one before.
+func (m *Machine) tellEnd(x ending) {
 	waiting, ok := m.waiting[x.outcome.Task]
 	if !ok {
 		return

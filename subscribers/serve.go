@@ -182,7 +182,10 @@ func (o *ownership) turn() error {
 		}
 		return nil, nil
 	}
-	err := o.resume()
+	err := o.heed()
+	if err == nil {
+		err = o.resume()
+	}
 	if err == nil {
 		reports, err = take(reports)
 	}
@@ -198,6 +201,14 @@ func (o *ownership) turn() error {
 		o.giveBack(reports, requests)
 	}
 	return err
+}
+
+// heed lets the machine know that a tap was opened.
+func (o *ownership) heed() error {
+	if !o.watch.Load() || !o.watch.Swap(false) {
+		return nil
+	}
+	return o.protect(input{what: "a tap", do: func(m *Machine, now domain.Instant) { m.Watch(now) }, refuse: func(error) {}})
 }
 
 // resume lets the holders go on: when slots have come free, and before new steps could take them.

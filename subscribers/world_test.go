@@ -29,6 +29,7 @@ type world struct {
 	bytes    int      // of a commit
 	extra    []Reactor
 	maxKeys  int
+	tap      Tap
 	window   time.Duration // idempotency
 }
 
@@ -58,6 +59,7 @@ func (w *world) takeOver() {
 		State: state, Writer: fmt.Sprintf("w%d", len(w.log)), CommitBytes: w.bytes, MaxKeys: w.maxKeys, Idempotency: w.window,
 		Reactors:    append([]Reactor{reenqueuer.Reenqueuer{}, finalizer.Finalizer{}, discoverer.New(w)}, w.extra...),
 		Subscribers: []Subscriber{w},
+		Tap:         w.tap,
 	})
 	w.m.Open("test", 1, w.now)
 }
