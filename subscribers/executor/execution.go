@@ -40,6 +40,8 @@ type execution struct {
 	timeout   time.Duration // <= 0: none
 	silence   time.Duration // the heartbeat_timeout; <= 0: none
 	since     time.Time
+	at        domain.Position // of step.execution_requested
+	called    time.Time       // when a tap was told that the handler is called; zero = it was not
 	call      Call
 	sequence  sequence
 	tasks     domain.TaskHandler
@@ -78,6 +80,7 @@ func (e *Executor) newExecution(c subscribers.Committed, i, attempt int) *execut
 		exec: e, shard: e.shard(partition), partition: partition,
 		key:     key{t.ID, int32(i)}, // #nosec G115 -- at most MaxSteps
 		timeout: t.Template(i).Timeout, silence: t.Template(i).HeartbeatTimeout, since: time.Now(),
+		at: c.Record.Position,
 	}
 	x.call.Task = taskView(t)
 	x.call.Step, _ = View(t, i)
@@ -98,6 +101,7 @@ func (e *Executor) run(x *execution) {
 		if !returned {
 			cmd = x.crashed(recover())
 		}
+		x.afterHandle(cmd)
 		e.finish(x, cmd)
 	}()
 	cmd = e.execute(x)
@@ -128,6 +132,7 @@ func (e *Executor) execute(x *execution) domain.Command {
 	if !x.begin() {
 		return nil // ended before it began
 	}
+	x.beforeHandle()
 	result, err := h.Handle(x, x.call.Task, x.call.Sequence, x.call.Step)
 	if p, ok := h.(domain.ResultsProcessor); ok && err == nil {
 		result, err = p.ProcessResults(x, x.call.Step, result)

@@ -9,6 +9,7 @@
 //	context.go     the context that a handler gets
 //	input.go       what a handler sees
 //	running.go     what a handler says before it is done: checkpoints, progress, log lines, custom events
+//	signals.go     who calls a handler tells the taps
 //	outcome.go     what becomes of a handler's answer
 //	annotate.go    the hook at the end of a run
 //	drain.go       stopping
@@ -52,6 +53,8 @@ type Config struct {
 	// Sequence gives all steps of a task, with results, from its owner's state. It is asked once per execution, and
 	// only when a handler wants more than its parents.
 	Sequence func(ctx context.Context, partition int, task domain.TaskID) ([]domain.StepView, error)
+	// Tap is told of step.before_handle and step.handle, as they happen; nil = nobody.
+	Tap subscribers.Tap
 	// Logger gets what an operator should know, and what handlers log; default slog.Default().
 	Logger *slog.Logger
 }
