@@ -21,6 +21,7 @@ const waitSlice = 2 * time.Second
 type commandServers struct {
 	mu    sync.Mutex
 	stops map[int]func()
+	parts parts
 	wg    sync.WaitGroup
 }
 
@@ -79,18 +80,8 @@ func (e *Engine) answer(ctx context.Context, partition int, text []byte) []byte 
 		resp = &response{}
 	}
 	resp.Error = toWire(err)
-	out, err := json.Marshal(resp)
-	if err == nil && len(out) > largestAnswer {
-		err = fmt.Errorf("the answer has %d bytes, more than NATS carries in a message: ask in the owner's process, or read the log (History, Replay)", len(out))
-	}
-	if err != nil {
-		out, _ = json.Marshal(response{Error: toWire(err)})
-	}
-	return out
+	return e.commands.parts.fit(json.Marshal(resp))
 }
-
-// largestAnswer is what an answer may have; the server's limit is 1 MiB. A larger one would never arrive.
-const largestAnswer = 1<<20 - 4<<10
 
 // answerSafely holds a panic to the request that led to it.
 func (e *Engine) answerSafely(ctx context.Context, partition int, r *request) (resp *response, err error) {
@@ -116,6 +107,9 @@ func (e *Engine) answerRequest(ctx context.Context, partition int, r *request) (
 		}
 	}
 	switch {
+	case r.Op == opPart && r.Part != nil:
+		part, err := e.commands.parts.take(r.Part)
+		return &response{Part: part}, err
 	case r.Op == opVerb && r.Verb == nil, r.Op == opPrune && r.Prune == nil, r.Op == opSkip && r.Skip == nil:
 		return nil, fmt.Errorf("the parameters of %q are missing", r.Op)
 	case r.Op != opWait:

@@ -17,6 +17,7 @@ type request struct {
 	Replace    bool            `json:"replace,omitempty"`
 	Prune      *pruneRequest   `json:"prune,omitempty"`
 	Skip       *skipRequest    `json:"skip,omitempty"`
+	Part       *partRequest    `json:"part,omitempty"`
 	Partition  int             `json:"partition,omitempty"`
 }
 
@@ -31,9 +32,10 @@ const (
 	opPrune  = "prune"
 	opSkip   = "skip"
 	opStatus = "status"
+	opPart   = "part"
 )
 
-// response answers a request. Exactly one field is set, next to Error.
+// response answers a request. Exactly one field is set, next to Error; Parts stands for an answer that is too large.
 type response struct {
 	Error   *wireError   `json:"error,omitempty"`
 	Receipt *Receipt     `json:"receipt,omitempty"`
@@ -43,6 +45,8 @@ type response struct {
 	Result  *Result      `json:"result,omitempty"`
 	Pruned  *PruneReport `json:"pruned,omitempty"`
 	Status  *engineView  `json:"status,omitempty"`
+	Parts   *partsView   `json:"parts,omitempty"`
+	Part    []byte       `json:"part,omitempty"`
 }
 
 type pruneRequest struct {

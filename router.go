@@ -94,11 +94,14 @@ func (r *router) once(ctx context.Context, partition int, req *request) (*respon
 		}
 		return nil, err
 	}
-	var resp response
-	if err := json.Unmarshal(answer, &resp); err != nil {
-		return nil, fmt.Errorf("the answer of partition %02d's owner cannot be read: %w", partition, err)
+	resp, err := readAnswer(answer, partition)
+	if err == nil && resp.Parts != nil {
+		resp, err = gather(ctx, remote, partition, resp.Parts)
 	}
-	return &resp, resp.Error.err()
+	if err != nil {
+		return nil, err
+	}
+	return resp, resp.Error.err()
 }
 
 // largestRequest is how large a context or result may be that travels in a request itself; NATS carries 1 MiB.
