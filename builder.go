@@ -3,7 +3,6 @@ package tasker
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
@@ -18,9 +17,11 @@ type Backoff = domain.Backoff
 
 // Builder makes a Definition. Its methods return it, so that calls can be chained; Build checks everything at once.
 type Builder struct {
-	def    domain.Definition
-	inline map[int]StepHandler // by number of the step
-	err    error
+	def      domain.Definition
+	inline   map[int]StepHandler // by number of the step
+	task     any                 // see TaskHandler
+	identify IdentityFunc
+	err      error
 }
 
 // Define begins a definition in the namespace "default", version "0.1.0".
@@ -111,10 +112,7 @@ func (b *Builder) Build() (*Workflow, error) {
 		name := handlerName(&def, def.Steps[i].Name)
 		def.Steps[i].Handler, handlers[name] = name, h
 	}
-	if err := def.Validate(); err != nil {
-		return nil, err
-	}
-	return &Workflow{Definition: &def, handlers: handlers}, nil
+	return assemble(&Workflow{Definition: &def, handlers: handlers, identify: b.identify}, b.task)
 }
 
 // handlerName is under which the handler of an inline step is registered: unique per definition and version, because
@@ -130,21 +128,6 @@ func (b *Builder) MustBuild() *Workflow {
 		panic(err)
 	}
 	return w
-}
-
-// Workflow is a definition with the handlers that were given to its builder. Engine.Register takes both.
-type Workflow struct {
-	*Definition
-	handlers map[string]StepHandler
-}
-
-// GetStepHandler gives the handler that the builder was given for the step, so that a workflow is a TaskHandler itself:
-// one that replaces some handlers asks it for the rest.
-func (w *Workflow) GetStepHandler(step StepView) (StepHandler, error) {
-	if h := w.handlers[step.Handler]; h != nil {
-		return h, nil
-	}
-	return nil, fmt.Errorf("step %q runs the handler that is registered as %q, which is not part of the workflow", step.Name, step.Handler)
 }
 
 // StepOption sets one field of a step.

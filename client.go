@@ -12,7 +12,7 @@ type Client struct {
 	close func()
 }
 
-// NewClient connects to the log that the Config names. Of the rest of the Config only Prefix and Logger matter. There
+// NewClient connects to the log that the Config names. Of the rest of the Config only Prefix, Clock and Logger matter. There
 // must be a log already (natslog.ErrNoLog): engines make logs, clients never do.
 func NewClient(ctx context.Context, config Config) (*Client, error) {
 	if err := config.defaults(); err != nil {
@@ -22,7 +22,7 @@ func NewClient(ctx context.Context, config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{router: newRouter(store, config.Logger), close: closeLog}, nil
+	return &Client{router: newRouter(store, &config), close: closeLog}, nil
 }
 
 // Close ends the connection.

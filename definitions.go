@@ -28,10 +28,23 @@ type definitions struct {
 	served     uint64        // of those, how many a finished refresh has answered; guarded by refreshing
 }
 
+// known is a definition that this process knows. It does not change.
 type known struct {
-	def    *Definition
-	schema *jsonschema.Schema
-	own    bool // registered in this process; else it follows the KV
+	def      *Definition
+	schema   *jsonschema.Schema
+	own      bool         // registered in this process; else it follows the KV
+	identity string       // identityText of the definition's
+	identify IdentityFunc // of the strategy custom; nil when this process does not have it
+}
+
+// and is what is known after the same definition has come again.
+func (k *known) and(again *known) *known {
+	both := *k
+	both.own = k.own || again.own
+	if again.identify != nil {
+		both.identify = again.identify
+	}
+	return &both
 }
 
 func newDefinitions(kv domain.KV) *definitions {
@@ -42,14 +55,26 @@ func newDefinitions(kv domain.KV) *definitions {
 	return d
 }
 
-// add registers a definition in this process.
-func (d *definitions) add(def *Definition) error {
-	k, err := compile(def)
+// add registers a definition in this process, with the function of its identity if that is one.
+func (d *definitions) add(def *Definition, identify IdentityFunc) error {
+	k, err := d.prepare(def, identify)
 	if err != nil {
 		return err
 	}
-	k.own = true
 	return d.put(k, false)
+}
+
+// prepare is add without adding.
+func (d *definitions) prepare(def *Definition, identify IdentityFunc) (*known, error) {
+	k, err := compile(def)
+	if err != nil {
+		return nil, err
+	}
+	if old := d.get(def); old != nil && old.def.Hash() != def.Hash() {
+		return nil, fmt.Errorf("%s: %w", def.FullName(), ErrDefinitionExists)
+	}
+	k.own, k.identify = true, identify
+	return k, nil
 }
 
 // apply registers a definition that somebody sent: for all engines, or not at all.
@@ -78,7 +103,7 @@ func compile(def *Definition) (*known, error) {
 	if err != nil {
 		return nil, fmt.Errorf("schema of %s: %w", def.FullName(), err)
 	}
-	return &known{def: def, schema: schema}, nil
+	return &known{def: def, schema: schema, identity: identityText(def.Identity)}, nil
 }
 
 func (d *definitions) put(k *known, replace bool) error {
@@ -90,11 +115,10 @@ func (d *definitions) put(k *known, replace bool) error {
 		d.byName[key] = map[string]*known{}
 	}
 	if old := d.byName[key][def.Version]; old != nil {
-		if old.def.Hash() == def.Hash() {
-			old.own = old.own || k.own
-			return nil
-		}
-		if !replace {
+		switch {
+		case old.def.Hash() == def.Hash():
+			k = old.and(k)
+		case !replace:
 			return fmt.Errorf("%s: %w", def.FullName(), ErrDefinitionExists)
 		}
 	}

@@ -25,7 +25,7 @@ func registry(t *testing.T, store *memlog.Store, own ...*Definition) *definition
 	t.Helper()
 	d := newDefinitions(store.Definitions())
 	for _, def := range own {
-		if err := d.add(def); err != nil {
+		if err := d.add(def, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -124,7 +124,7 @@ func TestADefinitionThatIsNotAcceptedIsNotLearned(t *testing.T) {
 func TestTheHighestReleaseIsMeantWithoutAVersion(t *testing.T) {
 	d := registry(t, memlog.New(memlog.Options{}))
 	for _, v := range []string{"1.9.0", "1.10.0", "0.99.99"} {
-		if err := d.add(definition(t, "x", v, v)); err != nil {
+		if err := d.add(definition(t, "x", v, v), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -36,6 +36,7 @@ type Engine struct {
 	state     atomic.Int32
 	full      atomic.Bool
 	commands  commandServers
+	workflows workflows
 	background
 }
 
@@ -64,7 +65,7 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{config: config, closeLog: closeLog, ready: make(chan struct{})}
-	e.router = newRouter(store, config.Logger)
+	e.router = newRouter(store, &config)
 	e.router.local = e.serveLocal
 	e.telemetry = telemetry.New(config.Logger)
 	e.executor = executor.New(executor.Config{
@@ -234,43 +235,6 @@ func (e *Engine) admit() error {
 	}
 	return nil
 }
-
-// Register adds a workflow's definition with its handlers, or a bare *Definition. The same content again is fine; another
-// content under the same namespace, name and version is refused with ErrDefinitionExists.
-func (e *Engine) Register(items ...any) error {
-	for _, item := range items {
-		var err error
-		switch x := item.(type) {
-		case *Workflow:
-			for name, h := range x.handlers {
-				if err = e.executor.Register(name, h); err != nil {
-					return err
-				}
-			}
-			err = e.definitions.add(x.Definition)
-		case *Definition:
-			err = e.definitions.add(x)
-		default:
-			err = fmt.Errorf("tasker: Register takes *Workflow and *Definition, not %T", item)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Handler registers a step handler by name, for definitions that name it.
-func (e *Engine) Handler(name string, h StepHandler) error { return e.executor.Register(name, h) }
-
-// TaskHandler registers the task handler of a definition; it is asked for the handler of every step. version "" means
-// every version.
-func (e *Engine) TaskHandler(namespace, name, version string, h TaskHandler) error {
-	return e.executor.RegisterTask(namespace, name, version, h)
-}
-
-// Handlers lists the step handlers that are registered here.
-func (e *Engine) Handlers() []string { return e.executor.Handlers() }
 
 // Stats are the numbers of this process.
 type Stats struct {

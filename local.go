@@ -25,7 +25,7 @@ func (e *Engine) serveLocal(ctx context.Context, partition int, r *request) (*re
 	c := e.parts[partition]
 	switch r.Op {
 	case opSubmit:
-		return e.localSubmit(ctx, c, r.Submission)
+		return e.localSubmit(ctx, c, r)
 	case opWait:
 		return e.localWait(ctx, c, r.Task)
 	case opTask:
@@ -125,11 +125,11 @@ func (e *Engine) overloaded() error {
 	return err
 }
 
-func (e *Engine) localSubmit(ctx context.Context, c *subscribers.Coordinator, s *Submission) (*response, error) {
+func (e *Engine) localSubmit(ctx context.Context, c *subscribers.Coordinator, r *request) (*response, error) {
 	if err := c.Admits(); err != nil {
 		return nil, err // before the work of checking it
 	}
-	def, cmd, err := e.create(ctx, s)
+	def, cmd, err := e.create(ctx, r.Submission, r.Identity)
 	if err != nil {
 		return nil, err
 	}

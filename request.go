@@ -11,6 +11,7 @@ type request struct {
 	Op         string          `json:"op"`
 	Task       domain.TaskID   `json:"task,omitzero"`
 	Submission *Submission     `json:"submission,omitempty"`
+	Identity   string          `json:"identity,omitempty"` // what the submission's id rests on; see router.identify
 	Verb       *verb           `json:"verb,omitempty"`
 	Filter     *Filter         `json:"filter,omitempty"`
 	Definition json.RawMessage `json:"definition,omitempty"`

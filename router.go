@@ -33,12 +33,16 @@ type router struct {
 	definitions *definitions
 	payloads    payloads
 	logger      *slog.Logger
+	clock       func() time.Time
 	// local answers a request in this process; nil in a client. subscribers.ErrNotOwner sends it elsewhere.
 	local func(ctx context.Context, partition int, r *request) (*response, error)
 }
 
-func newRouter(store domain.Store, logger *slog.Logger) router {
-	return router{store: store, definitions: newDefinitions(store.Definitions()), payloads: newPayloads(store), logger: logger}
+func newRouter(store domain.Store, c *Config) router {
+	return router{
+		store: store, definitions: newDefinitions(store.Definitions()), payloads: newPayloads(store),
+		logger: c.Logger, clock: c.Clock,
+	}
 }
 
 // call brings a request to the owner of the partition. It is sent again only while nothing can have come of it.

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,7 +29,7 @@ type Submission struct {
 	Context      json.RawMessage `json:"context"`                // the task's input, a JSON object
 	ContextBlob  string          `json:"context_blob,omitempty"` // instead of Context: its digest in the blob store
 	ID           TaskID          `json:"id,omitzero"`            // default: made here
-	Key          string          `json:"key,omitempty"`          // idempotency key: the same key is the same task
+	Key          string          `json:"key,omitempty"`          // idempotency key; default: what the definition's identity says
 	Initiator    string          `json:"initiator,omitempty"`
 	SourceSystem string          `json:"source_system,omitempty"`
 	Reason       string          `json:"reason,omitempty"`
@@ -43,7 +41,7 @@ type Submission struct {
 // Receipt answers a submission, after it has been stored.
 type Receipt struct {
 	ID       TaskID   `json:"id"`
-	Created  bool     `json:"created"` // false: the id or key named a task already
+	Created  bool     `json:"created"` // false: the id, key or identity named a task already
 	Position Position `json:"position"`
 }
 
@@ -51,7 +49,9 @@ type Receipt struct {
 type SubmitOption func(*Submission)
 
 // Key makes the submission idempotent: the same key (in a namespace, for a name) is the same task, until 24 h after its
-// end.
+// end (Config.IdempotencyWindow). It comes before the definition's identity (Builder.IdentityHash, Builder.IdentityFunc).
+// A repetition has to repeat the context, as it is submitted and not with the schema's defaults in it, and the steps to
+// bypass, or ErrIdempotencyMismatch comes beside the receipt; everything else may differ, and is that of the first one.
 func Key(key string) SubmitOption { return func(s *Submission) { s.Key = key } }
 
 // InNamespace chooses the namespace. Default "default".
@@ -60,7 +60,8 @@ func InNamespace(name string) SubmitOption { return func(s *Submission) { s.Name
 // AtVersion chooses the version of the definition. Default: the highest release.
 func AtVersion(v string) SubmitOption { return func(s *Submission) { s.Version = v } }
 
-// WithID chooses the task's id, a UUID of version 7, so that the caller's own retry is the same task.
+// WithID chooses the task's id, a UUID of version 7, so that the caller's own retry is the same task. It comes before the
+// definition's identity.
 func WithID(id TaskID) SubmitOption { return func(s *Submission) { s.ID = id } }
 
 // Tagged adds tags.
@@ -84,7 +85,7 @@ func Correlated(id string) SubmitOption { return func(s *Submission) { s.Correla
 // Submit creates a task of the named definition and returns when it is stored. input is the task's context: anything
 // that encodes to a JSON object. Errors: ErrNotRunning, ErrOverloaded, ErrStoreFull, ErrUnavailable (nothing was
 // stored); ErrOutcomeUnknown (submit again with the receipt's id or the same key); ErrIdempotencyMismatch;
-// *DefinitionNotFoundError; *jsonschema.ViolationsError; *domain.BypassError.
+// *DefinitionNotFoundError; *NoIdentityError; *jsonschema.ViolationsError; *domain.BypassError.
 func (r *router) Submit(ctx context.Context, name string, input any, options ...SubmitOption) (Receipt, error) {
 	s := Submission{Name: name}
 	for _, o := range options {
@@ -98,12 +99,26 @@ func (r *router) Submit(ctx context.Context, name string, input any, options ...
 }
 
 // SubmitRequest is Submit with everything in one value.
-func (r *router) SubmitRequest(ctx context.Context, s Submission) (Receipt, error) {
-	if err := s.identify(); err != nil {
+func (r *router) SubmitRequest(ctx context.Context, given Submission) (Receipt, error) {
+	s := given
+	identity, err := r.identify(ctx, &s)
+	if err != nil {
 		return Receipt{}, err
 	}
+	looked := false
 	for deadline := time.Now().Add(patience); ; {
-		resp, err := r.call(ctx, r.partition(s.ID), &request{Op: opSubmit, Submission: &s})
+		resp, err := r.call(ctx, r.partition(s.ID), &request{Op: opSubmit, Submission: &s, Identity: identity})
+		if errors.Is(err, errOtherIdentity) && !looked {
+			looked = true // nothing was stored: what is known here is out of date
+			if refreshed := r.definitions.refresh(ctx); refreshed != nil && ctx.Err() != nil {
+				return Receipt{}, refreshed
+			}
+			s = given
+			if identity, err = r.identify(ctx, &s); err != nil {
+				return Receipt{}, err
+			}
+			continue
+		}
 		// The owner changed while the commit was under way. The id makes asking the next one safe.
 		again := errors.Is(err, ErrOutcomeUnknown) && !errors.Is(err, ErrUnavailable) && ctx.Err() == nil
 		switch {
@@ -127,11 +142,15 @@ func contextOf(input any) (json.RawMessage, error) {
 	}
 }
 
-// identify gives the submission its id (SEMANTICS 8).
-func (s *Submission) identify() error {
+func (s *Submission) setNamespace() {
 	if s.Namespace == "" {
 		s.Namespace = domain.DefaultNamespace
 	}
+}
+
+// identify gives the submission its id by its key, or makes one.
+func (s *Submission) identify() error {
+	s.setNamespace()
 	switch {
 	case s.Name == "":
 		return fmt.Errorf("a submission needs the name of a definition")
@@ -176,24 +195,18 @@ func (s *Submission) check() error {
 	return nil
 }
 
-// create checks a submission against its definition and makes the command of it.
-func (r *router) create(ctx context.Context, s *Submission) (*Definition, domain.CreateTask, error) {
+// create checks a submission against its definition and makes the command of it. identity is what its id rests on; see
+// router.identify.
+func (r *router) create(ctx context.Context, s *Submission, identity string) (*Definition, domain.CreateTask, error) {
 	if err := s.check(); err != nil {
 		return nil, domain.CreateTask{}, err
 	}
-	k, err := r.definitions.find(s.Namespace, s.Name, s.Version)
+	k, err := r.sameIdentity(ctx, s, identity)
 	if err != nil {
-		if refreshed := r.definitions.refresh(ctx); refreshed != nil {
-			return nil, domain.CreateTask{}, err
-		}
-		if k, err = r.definitions.find(s.Namespace, s.Name, s.Version); err != nil {
-			return nil, domain.CreateTask{}, err
-		}
+		return nil, domain.CreateTask{}, err
 	}
-	if s.ContextBlob != "" {
-		if s.Context, err = r.payloads.load(ctx, domain.Payload{Blob: s.ContextBlob}); err != nil {
-			return nil, domain.CreateTask{}, err
-		}
+	if err := r.fetchContext(ctx, s); err != nil {
+		return nil, domain.CreateTask{}, err
 	}
 	text, err := k.schema.Apply(s.Context)
 	if err != nil {
@@ -205,33 +218,6 @@ func (r *router) create(ctx context.Context, s *Submission) (*Definition, domain
 	}
 	return k.def, domain.CreateTask{
 		ID: s.ID, Context: payload, Initiator: s.Initiator, SourceSystem: s.SourceSystem, Reason: s.Reason,
-		Tags: s.Tags, BypassSteps: s.BypassSteps, Correlation: s.Correlation, InputHash: inputHash(s, text),
+		Tags: s.Tags, BypassSteps: s.BypassSteps, Correlation: s.Correlation, InputHash: inputHash(s),
 	}, nil
-}
-
-// inputHash is what a repetition with the same key must repeat: the context, however its keys are ordered, and the
-// steps to bypass. 0 without a key.
-func inputHash(s *Submission, context json.RawMessage) uint32 {
-	if s.Key == "" {
-		return 0
-	}
-	h := fnv.New32a()
-	_, _ = h.Write(canonical(context))
-	_, _ = h.Write([]byte("\x00" + strings.Join(s.BypassSteps, "\x00")))
-	return max(h.Sum32(), 1)
-}
-
-// canonical orders the keys of every object.
-func canonical(text json.RawMessage) []byte {
-	dec := json.NewDecoder(strings.NewReader(string(text)))
-	dec.UseNumber()
-	var v any
-	if dec.Decode(&v) != nil {
-		return text
-	}
-	out, err := json.Marshal(v)
-	if err != nil {
-		return text
-	}
-	return out
 }

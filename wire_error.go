@@ -35,6 +35,7 @@ var errorCodes = []struct {
 	{"task_not_found", ErrTaskNotFound},
 	{"definition_exists", ErrDefinitionExists},
 	{"unknown_step", ErrUnknownStep},
+	{"other_identity", errOtherIdentity},
 }
 
 // errorKind is a typed error that travels with its fields.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,10 @@ type Engine struct {
 	line     *cut.Store
 	stop     context.CancelFunc
 	ended    chan error
+
+	wrapped map[*tasker.Workflow]*tasker.Workflow
+	mu      sync.Mutex // guards what follows
+	stubs   map[*tasker.Workflow]map[string]tasker.StepHandler
 }
 
 // Run runs a test in a synctest bubble, with an engine that is running and owns the whole log. Time in the bubble is
@@ -45,7 +50,10 @@ type Engine struct {
 func Run(t *testing.T, test func(t *testing.T, e *Engine), change ...func(*tasker.Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		e := &Engine{Store: memlog.New(memlog.Options{}), t: t, change: change}
+		e := &Engine{
+			Store: memlog.New(memlog.Options{}), t: t, change: change,
+			wrapped: map[*tasker.Workflow]*tasker.Workflow{}, stubs: map[*tasker.Workflow]map[string]tasker.StepHandler{},
+		}
 		e.start()
 		defer e.end()
 		test(t, e)
@@ -151,6 +159,7 @@ func (e *Engine) remember(f func(*tasker.Engine) error) {
 // MustRegister registers workflows and definitions, also with the engines that Restart and Crash start.
 func (e *Engine) MustRegister(items ...any) {
 	e.t.Helper()
+	items = e.stubbable(items)
 	e.remember(func(to *tasker.Engine) error { return to.Register(items...) })
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -195,17 +196,53 @@ func Takes(d time.Duration, result any) tasker.StepHandler {
 	})
 }
 
-// Stub registers other handlers for single steps of a workflow; the other steps keep theirs. Pairs of step name and
-// tasker.StepHandler. It can be called once per workflow.
+// Stub registers other handlers for single steps of a workflow; the other steps keep theirs, and so do its hooks. Pairs of
+// step name and tasker.StepHandler. It can be called once per workflow, before or after MustRegister.
 func (e *Engine) Stub(w *tasker.Workflow, pairs ...any) {
 	e.t.Helper()
 	stubs := pairsOf(e.t, w, pairs)
-	e.MustHandleTask(w.Namespace, w.Name, tasker.TaskHandlerFunc(func(step tasker.StepView) (tasker.StepHandler, error) {
-		if h := stubs[step.Name]; h != nil {
-			return h, nil
+	e.mu.Lock()
+	if e.stubs[w] != nil {
+		e.t.Fatalf("%s has stubs already: give them all in one call", w.FullName())
+	}
+	e.stubs[w] = stubs
+	e.mu.Unlock()
+	if !w.HasTaskHandler() { // else MustRegister has seen to it
+		e.MustHandleTask(w.Namespace, w.Name, stubbed{e, w})
+	}
+}
+
+// stubbed is the task handler of a workflow with stubs.
+type stubbed struct {
+	e *Engine
+	w *tasker.Workflow
+}
+
+// GetStepHandler gives the stub, or the workflow's own handler.
+func (s stubbed) GetStepHandler(step tasker.StepView) (tasker.StepHandler, error) {
+	s.e.mu.Lock()
+	h := s.e.stubs[s.w][step.Name]
+	s.e.mu.Unlock()
+	if h != nil {
+		return h, nil
+	}
+	return s.w.GetStepHandler(step)
+}
+
+// stubbable are the items, with workflows whose own task handler can be overruled by stubs.
+func (e *Engine) stubbable(items []any) []any {
+	out := slices.Clone(items)
+	for i, item := range items {
+		w, ok := item.(*tasker.Workflow)
+		if !ok || !w.HasTaskHandler() {
+			continue
 		}
-		return w.GetStepHandler(step)
-	}))
+		if e.wrapped[w] == nil { // the same one for the same one, so that it may be registered twice
+			e.wrapped[w] = w.WithTaskHandler(stubbed{e, w})
+		}
+		out[i] = e.wrapped[w]
+	}
+	return out
 }
 
 func pairsOf(t *testing.T, w *tasker.Workflow, pairs []any) map[string]tasker.StepHandler {

@@ -60,6 +60,53 @@ func TestStubReplacesSomeHandlersOnly(t *testing.T) {
 	})
 }
 
+// shop is a task handler with a hook.
+type shop struct{}
+
+func (shop) GetStepHandler(step tasker.StepView) (tasker.StepHandler, error) {
+	if step.Name == "named" {
+		return nil, tasker.ErrUseRegistered
+	}
+	return taskertest.Returns("of the task handler"), nil
+}
+
+func (shop) UpdateAnnotations(context.Context, tasker.TaskView, tasker.Sequence, []tasker.StepView) ([]tasker.Annotation, error) {
+	return []tasker.Annotation{{Kind: "over"}}, nil
+}
+
+func TestStubReplacesHandlersOfATaskHandlerAndKeepsItsHooks(t *testing.T) {
+	build := func(name string) *tasker.Workflow {
+		return tasker.Define(name).Step("first", taskertest.Returns("inline")).StepNamed("second", "x").StepNamed("named", "registered").
+			TaskHandler(shop{}).MustBuild()
+	}
+	taskertest.Run(t, func(_ *testing.T, e *taskertest.Engine) {
+		after, before := build("after"), build("before")
+		e.MustHandle("registered", taskertest.Returns("registered"))
+		e.MustRegister(after, after)
+		e.Stub(after, "first", taskertest.Returns("stub"))
+		e.Stub(before, "first", taskertest.Returns("stub"))
+		e.MustRegister(before)
+		for range 2 {
+			for _, name := range []string{"after", "before"} {
+				s := e.When(name, nil).ThenComplete(map[string]string{"first": "stub", "second": "of the task handler", "named": "registered"})
+				e.Settle()
+				s.ThenAnnotated("over")
+			}
+			e.Restart()
+		}
+	})
+}
+
+func TestStubLeavesNamedHandlersToTheRegistry(t *testing.T) {
+	taskertest.Run(t, func(_ *testing.T, e *taskertest.Engine) {
+		w := tasker.Define("two").StepNamed("first", "x").StepNamed("second", "x").MustBuild()
+		e.MustHandle("x", taskertest.Returns("registered"))
+		e.MustRegister(w)
+		e.Stub(w, "first", taskertest.Returns("stub"))
+		e.When("two", nil).ThenComplete(map[string]string{"first": "stub", "second": "registered"})
+	})
+}
+
 func TestCrashRunsTheStepAgain(t *testing.T) {
 	taskertest.Run(t, func(t *testing.T, e *taskertest.Engine) {
 		e.MustRegister(one(taskertest.Takes(5*time.Minute, "done"), tasker.NoRetry()))
@@ -141,9 +188,9 @@ func TestGivenCallsAHandlerWithoutAnEngine(t *testing.T) {
 }
 
 func TestGivenNotesWhatTheHandlerSaysBeforeItReturns(t *testing.T) {
-	var outlives context.Context
+	var after func() error
 	h := tasker.Handle(func(ctx context.Context, _ empty) (int, error) {
-		outlives = context.WithoutCancel(ctx)
+		after = func() error { return tasker.Checkpoint(context.WithoutCancel(ctx), 11) }
 		next := 0
 		if _, err := tasker.Resume(ctx, &next); err != nil {
 			return 0, err
@@ -179,7 +226,7 @@ func TestGivenNotesWhatTheHandlerSaysBeforeItReturns(t *testing.T) {
 	if got := taskertest.Given(h).Call(ctx); !errors.Is(got.Err, context.Canceled) || len(got.Emitted) != 1 {
 		t.Errorf("a call with a context that has ended: %+v", got)
 	}
-	if err := tasker.Checkpoint(outlives, 11); !errors.Is(err, domain.ErrStale) {
+	if err := after(); !errors.Is(err, domain.ErrStale) {
 		t.Errorf("a checkpoint after the end: %v", err)
 	}
 }
