@@ -73,8 +73,12 @@ func (t *translator) apply(root *node, environment *field) {
 // applySteps changes the steps that an environment names.
 func (t *translator) applySteps(steps, changes *node, environment string) {
 	var names []string
-	for _, step := range objectsOf(steps) {
-		names = append(names, step.string("name"))
+	number := make(map[string]int, len(steps.items)) // of the first step of that name
+	for i, step := range steps.items {
+		name := step.string("name")
+		if _, twice := number[name]; !twice {
+			number[name], names = i, append(names, name)
+		}
 	}
 	for _, change := range changes.items {
 		if change.kind != isObject {
@@ -82,14 +86,14 @@ func (t *translator) applySteps(steps, changes *node, environment string) {
 			continue
 		}
 		name := change.string("name")
-		i := slices.IndexFunc(steps.items, func(n *node) bool { return n.kind == isObject && n.string("name") == name })
+		i, known := number[name]
 		switch {
 		case name == "":
 			t.problem(change.at, fmt.Sprintf("a step of environment %q has no name", environment), "steps are merged by name")
 			continue
-		case i < 0:
+		case !known:
 			t.problem(change.find("name").at, fmt.Sprintf("environment %q changes an unknown step %q", environment, name),
-				meant(name, names, "an environment changes steps and adds none"))
+				t.meant(name, names, "an environment changes steps and adds none"))
 			continue
 		}
 		base := *steps.items[i]

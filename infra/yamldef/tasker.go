@@ -28,13 +28,20 @@ type translator struct {
 	problems     []Problem
 	warnings     []Problem
 	environments []string // those of the file, in its order
+	suggestions  int
 }
 
 func (t *translator) problem(at mark, message, hint string) {
+	if len(t.problems) >= maxProblems {
+		return
+	}
 	t.problems = append(t.problems, Problem{Line: at.line, Column: at.column, Message: message, Hint: hint})
 }
 
 func (t *translator) warn(at mark, message, hint string) {
+	if len(t.warnings) >= maxProblems {
+		return
+	}
 	t.warnings = append(t.warnings, Problem{Line: at.line, Column: at.column, Message: message, Hint: hint})
 }
 
@@ -271,7 +278,7 @@ func (t *translator) namedSteps(root *node, steps []*node) {
 		name := step.string("name")
 		if used[name] = true; name != "" && !named[name] {
 			t.problem(step.find("name").at, fmt.Sprintf("step %q is not in named_steps", name),
-				meant(name, names, "add it there, or leave named_steps out"))
+				t.meant(name, names, "add it there, or leave named_steps out"))
 		}
 	}
 	for _, item := range f.value.items {
@@ -281,7 +288,14 @@ func (t *translator) namedSteps(root *node, steps []*node) {
 	}
 }
 
-func meant(name string, names []string, otherwise string) string {
+// maxSuggestions bounds the work of looking for names that were meant.
+const maxSuggestions = 20
+
+// meant is the hint for a name that is none of those.
+func (t *translator) meant(name string, names []string, otherwise string) string {
+	if t.suggestions++; t.suggestions > maxSuggestions {
+		return otherwise
+	}
 	if near := domain.Nearest(name, names); near != "" {
 		return "did you mean " + strconv.Quote(near) + "?"
 	}

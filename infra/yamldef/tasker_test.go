@@ -3,6 +3,8 @@ package yamldef_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -215,5 +217,24 @@ f.yaml:4:13: warning: odd
 `
 	if diff := cmp.Diff(want, shown(t, f, err)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A file of thousands of mistakes is refused as fast as one of a hundred.
+func TestManyNamesThatNobodyKnowsAreListedUpToALimit(t *testing.T) {
+	var names, steps strings.Builder
+	for i := range 5_000 {
+		fmt.Fprintf(&names, "- a_rather_long_name_of_a_stop_%d\n", i)
+		fmt.Fprintf(&steps, "- {name: a_rather_long_name_of_a_step_%d, handler: h}\n", i)
+	}
+	for _, text := range []string{
+		"name: x\nnamed_steps:\n" + names.String() + "steps:\n" + steps.String(),
+		"name: x\nsteps: [{name: a, handler: h}]\nenvironments: {e: {steps: [" + strings.ReplaceAll(strings.ReplaceAll(steps.String(), "- ", ""), "\n", ", ") + "]}}",
+	} {
+		_, err := yamldef.Read("f.yaml", []byte(text), yamldef.Options{Environment: "e"})
+		var wrong *yamldef.Error
+		if !errors.As(err, &wrong) || len(wrong.Problems) < domain.MaxProblems || len(wrong.Problems) > domain.MaxProblems+2 {
+			t.Errorf("%.300v", err)
+		}
 	}
 }
