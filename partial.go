@@ -1,6 +1,7 @@
 package tasker
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -64,7 +65,10 @@ func (f partial) err(partitions int) error {
 	for _, e := range f {
 		same = same && strings.TrimPrefix(e.Err.Error(), e.name()) == first
 	}
-	if same {
+	switch {
+	case same && errors.Is(f[0].Err, ErrNoOwner):
+		return ErrNoOwner // no engine runs
+	case same:
 		return f[0].Err
 	}
 	return &PartialError{Failed: f, Partitions: partitions}

@@ -79,6 +79,9 @@ func (r *router) Status(ctx context.Context) (*Status, error) {
 	asked.Wait()
 	if !slices.ContainsFunc(answers, func(v *engineView) bool { return v != nil }) {
 		resp, err := r.call(ctx, 0, &request{Op: opStatus}) // an engine may be starting
+		if errors.Is(err, ErrNoOwner) {
+			err = ErrNoOwner // of any partition
+		}
 		if err != nil {
 			return nil, err
 		}

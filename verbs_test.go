@@ -13,6 +13,7 @@ import (
 
 	"github.com/tasker-go/tasker"
 	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/infra/memlog"
 	"github.com/tasker-go/tasker/infra/natsserver/natsservertest"
 	"github.com/tasker-go/tasker/taskertest"
 )
@@ -355,6 +356,20 @@ func TestAVerbThatWasAnsweredIsThereAfterACrash(t *testing.T) {
 		o.op = e.Engine
 		o.does(running, "pending to pending, unchanged")(o.op.Pause(t.Context(), running, ann))
 		o.does(running, "pending to cancelled")(o.op.Cancel(t.Context(), running, ann))
+	})
+}
+
+func TestAVerbOfWhichNobodyKnowsWhatBecameMayBeRepeated(t *testing.T) {
+	offices(t, func(t *testing.T, o *office) {
+		id := o.submitted("long")
+		o.Store.Faults(0).Next(memlog.AckLost) // it is stored, and the answer gets lost
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := o.op.Cancel(ctx, id, ann); !errors.Is(err, tasker.ErrOutcomeUnknown) {
+			t.Errorf("it gave %v", err)
+		}
+		o.does(id, "cancelled to cancelled, unchanged")(o.op.Cancel(t.Context(), id, ann))
+		o.acts(id, "task.cancelled by operator:ann, ticket 12", "step.cancelled run by operator:ann", "step.cancelled behind by operator:ann")
 	})
 }
 

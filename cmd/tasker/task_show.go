@@ -86,10 +86,21 @@ func (a *app) printTask(t *tasker.Task, paused string) {
 	field("position", t.Position.String())
 	a.printf("\n")
 	a.printSteps(t.Steps)
-	a.printf("\ncontext %s\n", oneLine(string(t.Context)))
+	a.printf("\ncontext %s\n", shortened(t.Context))
 	if t.Result != nil {
-		a.printf("result  %s\n", oneLine(string(t.Result)))
+		a.printf("result  %s\n", shortened(t.Result))
 	}
+}
+
+// longestValue is how much of a context or result people are shown; JSON output has all of it.
+const longestValue = 2000
+
+func shortened(text json.RawMessage) string {
+	line := oneLine(string(text[:min(len(text), 2*longestValue)]))
+	if len(text) > 2*longestValue {
+		line += "…"
+	}
+	return cut(line, longestValue)
 }
 
 func (a *app) printSteps(list []tasker.Step) {
