@@ -34,6 +34,9 @@ func (e *Engine) serveLocal(ctx context.Context, partition int, r *request) (*re
 			return nil, err
 		}
 		v, err := e.view(ctx, t)
+		if err == nil {
+			e.explain(t, v)
+		}
 		return &response{Task: v}, err
 	case opTasks:
 		return e.localTasks(ctx, c, r.Filter)
@@ -137,6 +140,15 @@ func (e *Engine) localSubmit(ctx context.Context, c *subscribers.Coordinator, r 
 		return c.Submit(def, cmd, func(a subscribers.Answer) { reply(a, a.Err) })
 	})
 	return &response{Receipt: &Receipt{ID: cmd.ID, Created: a.Created, Position: a.Position}}, err
+}
+
+// explain says of ready steps what holds them back.
+func (e *Engine) explain(t *domain.Task, v *Task) {
+	for i := range v.Steps {
+		if v.Steps[i].Ready {
+			v.Steps[i].Held = e.executor.Explain(t.Definition, i)
+		}
+	}
 }
 
 // find returns a task from the owner's memory, or from the log.

@@ -47,6 +47,7 @@ type Step struct {
 	State      domain.State      `json:"state"`
 	Skipped    bool              `json:"skipped,omitempty"`
 	Ready      bool              `json:"ready,omitempty"`
+	Held       string            `json:"held,omitempty"` // why a ready step has not started: no handler or no slot in the owner's process
 	Optional   bool              `json:"optional,omitempty"`
 	Attempt    int               `json:"attempt"`
 	Executions int               `json:"executions"`
@@ -59,6 +60,8 @@ type Step struct {
 	Inputs     json.RawMessage   `json:"inputs,omitempty"`     // an operator's
 	Error      *domain.StepError `json:"error,omitempty"`      // of the last execution that failed, until one is complete
 	Result     json.RawMessage   `json:"result,omitempty"`
+	// DependentSystem is the outside system that the step talks to, as its template says.
+	DependentSystem string `json:"dependent_system,omitempty"`
 }
 
 // Filter chooses tasks.
@@ -66,7 +69,9 @@ type Filter struct {
 	States    []domain.State `json:"states,omitempty"`
 	Name      string         `json:"name,omitempty"`
 	Namespace string         `json:"namespace,omitempty"`
-	Limit     int            `json:"limit,omitempty"` // default 100
+	// DependentSystem takes the tasks that have a step with it.
+	DependentSystem string `json:"dependent_system,omitempty"`
+	Limit           int    `json:"limit,omitempty"` // default 100
 }
 
 // wants reports whether tasks in one of the states can pass.
@@ -79,7 +84,8 @@ func (f *Filter) takes(t *domain.Task) bool {
 		return true
 	}
 	d := t.Definition
-	return f.wants(t.State) && (f.Name == "" || f.Name == d.Name) && (f.Namespace == "" || f.Namespace == d.Namespace)
+	return f.wants(t.State) && (f.Name == "" || f.Name == d.Name) && (f.Namespace == "" || f.Namespace == d.Namespace) &&
+		(f.DependentSystem == "" || slices.ContainsFunc(d.Steps, func(s domain.StepTemplate) bool { return s.DependentSystem == f.DependentSystem }))
 }
 
 func (f *Filter) limit() int {
@@ -168,6 +174,7 @@ func (r *router) step(ctx context.Context, t *domain.Task, i int) (Step, error) 
 		Name: tpl.Name, Handler: tpl.Handler, DependsOn: tpl.DependsOn, State: s.State, Skipped: s.Skipped, Ready: t.Ready(i),
 		Optional: tpl.Optional, Attempt: int(s.Attempt), Executions: int(s.Executions), Round: int(s.Round), RetryLimit: t.RetryLimit(i),
 		StartedAt: s.StartedAt.Time(), EndedAt: s.EndedAt.Time(), Error: s.LastError(), Result: result,
+		DependentSystem: tpl.DependentSystem,
 	}
 	switch s.State {
 	case domain.Error:

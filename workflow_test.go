@@ -283,10 +283,42 @@ func TestAStepWithoutAHandlerWaitsUntilItIsRegistered(t *testing.T) {
 		id := e.MustSubmit("later", nil)
 		e.Advance(48 * time.Hour)
 		step := e.MustStep(id, "one")
-		if step.State != domain.Pending || !step.Ready || step.Attempt != 0 {
+		if step.State != domain.Pending || !step.Ready || step.Attempt != 0 || step.Held != `no handler "someday" is registered in this process` {
 			t.Errorf("the step is %+v", step)
+		}
+		if task, err := client(t, e).Task(t.Context(), id); err != nil || task.Steps[0].Held != step.Held {
+			t.Errorf("another process is told %+v, %v", task, err)
 		}
 		e.MustHandle("someday", taskertest.Returns("today"))
 		e.MustWait(id)
+		if step := e.MustStep(id, "one"); step.Held != "" {
+			t.Errorf("it has run, and is held: %s", step.Held)
+		}
+	})
+}
+
+func TestTasksAreFoundByTheSystemThatTheyTalkTo(t *testing.T) {
+	taskertest.Run(t, func(t *testing.T, e *taskertest.Engine) {
+		sees := tasker.StepHandlerFunc(func(_ context.Context, _ tasker.TaskView, _ tasker.Sequence, step tasker.StepView) (any, error) {
+			return step.DependentSystem, nil
+		})
+		e.MustRegister(
+			tasker.Define("pays").Step("look", sees).Step("pay", sees, tasker.DependentSystem("bank"), tasker.After("look")).MustBuild(),
+			tasker.Define("ships").Step("ship", sees, tasker.DependentSystem("post")).MustBuild())
+		pays := e.When("pays", nil).ThenComplete(map[string]string{"pay": "bank"}).ID()
+		ships := e.When("ships", nil).ThenComplete(map[string]string{"ship": "post"}).ID()
+		for system, want := range map[string][]tasker.TaskID{"bank": {pays}, "post": {ships}, "moon": nil} {
+			found, err := e.Tasks(t.Context(), tasker.Filter{DependentSystem: system})
+			var ids []tasker.TaskID
+			for _, task := range found {
+				ids = append(ids, task.ID)
+			}
+			if err != nil || !slices.Equal(ids, want) {
+				t.Errorf("%s: %v, %v, want %v", system, ids, err, want)
+			}
+		}
+		if step := e.MustStep(pays, "pay"); step.DependentSystem != "bank" {
+			t.Errorf("%+v", step)
+		}
 	})
 }

@@ -288,7 +288,7 @@ func (f frame) step(v *taskView, r row, now time.Time, nameWidth, stateWidth, wi
 func (f frame) stepState(s *stepView, now time.Time) (mark string, paint func(string) string, state, note string) {
 	switch s.state {
 	case domain.Pending:
-		return "○", f.style.faint, "pending", ""
+		return "○", f.style.faint, "pending", s.held
 	case domain.InProgress:
 		if s.handler == domain.SleepHandler {
 			return "●", f.style.active, "sleeping", ""
@@ -302,6 +302,9 @@ func (f frame) stepState(s *stepView, now time.Time) (mark string, paint func(st
 	case domain.Error:
 		if s.err != nil {
 			note = errorText(s.err)
+		}
+		if s.system != "" {
+			note = s.system + ": " + note
 		}
 		if s.retryAt.IsZero() {
 			return "✗", f.style.bad, "failed", note

@@ -112,6 +112,23 @@ func TestAFrameShowsStateAttemptAndTime(t *testing.T) {
 	}
 }
 
+func TestAStepSaysWhatHoldsItAndWhichSystemFailed(t *testing.T) {
+	v := view(steps("fetch", "charge", "ship: fetch charge"))
+	v.step("fetch").held = `no handler "fetch" is registered in this process`
+	charge := v.step("charge")
+	charge.state, charge.attempt, charge.took, charge.system = domain.Error, 3, 1240*time.Millisecond, "bank"
+	charge.err = &domain.StepError{Message: "card declined"}
+	want := `
+    step    state     attempt      time
+  ○ fetch   pending                      no handler "fetch" is registered in this process
+  ✗ charge  failed    3 of 3     1.24 s  bank: card declined
+  ○ ship    pending                      after fetch, charge
+● running, 0 of 3 steps, 0.0 s`
+	if diff := cmp.Diff(want, strings.Join(frame{}.lines([]*taskView{v}, noon, 100, 30), "\n")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestALargeTaskShowsWhatIsInteresting(t *testing.T) {
 	var all []stepView
 	for i := range 100 {

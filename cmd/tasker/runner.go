@@ -132,7 +132,7 @@ func (r *runner) submit(ctx context.Context) error {
 	r.own.own = true
 	again := ""
 	if !receipt.Created {
-		again = ", which the key named already"
+		again = ", which was submitted before"
 	}
 	r.progress.say(fmt.Sprintf("task %s, %s%s", receipt.ID, r.own.name, again))
 	r.progress.show(r.own)

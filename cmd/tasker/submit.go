@@ -97,7 +97,7 @@ func existed(r tasker.Receipt) string {
 	if r.Created {
 		return ""
 	}
-	return " (the key named it already)"
+	return " (it was submitted before)"
 }
 
 // waitFor waits for the end of a task and prints its result.

@@ -28,6 +28,8 @@ type taskView struct {
 type stepView struct {
 	name      string
 	handler   string
+	system    string // the dependent system
+	held      string // why it has not started although it is ready
 	dependsOn []string
 	state     domain.State
 	skipped   bool
@@ -47,7 +49,7 @@ func viewOfDefinition(id tasker.TaskID, d *tasker.Definition) *taskView {
 		if s.NotRetryable {
 			limit = 1
 		}
-		v.steps = append(v.steps, stepView{name: s.Name, handler: s.Handler, dependsOn: s.DependsOn, limit: limit})
+		v.steps = append(v.steps, stepView{name: s.Name, handler: s.Handler, system: s.DependentSystem, dependsOn: s.DependsOn, limit: limit})
 	}
 	v.build()
 	return v
@@ -61,7 +63,7 @@ func viewOfTask(t *tasker.Task) *taskView {
 	for i := range t.Steps {
 		s := &t.Steps[i]
 		x := stepView{
-			name: s.Name, handler: s.Handler, dependsOn: s.DependsOn, state: s.State, skipped: s.Skipped, attempt: s.Attempt,
+			name: s.Name, handler: s.Handler, system: s.DependentSystem, held: s.Held, dependsOn: s.DependsOn, state: s.State, skipped: s.Skipped, attempt: s.Attempt,
 			limit: s.RetryLimit, started: s.StartedAt, retryAt: s.RetryAt, err: s.Error,
 		}
 		if s.State != domain.InProgress && !s.EndedAt.IsZero() && !s.StartedAt.IsZero() {
@@ -168,6 +170,7 @@ func (v *taskView) applyStep(e domain.Event, at time.Time) {
 		return
 	}
 	s := v.step(about.StepName())
+	s.held = ""
 	if s.state == domain.InProgress && !s.started.IsZero() {
 		s.took = at.Sub(s.started)
 	}
