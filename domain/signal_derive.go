@@ -5,14 +5,17 @@ package domain
 // whenever it reads. A commit that was cut into several messages, because one input was too large for one, gives
 // the signals of each message.
 //
-// The records of the facts are passed on as they are; want chooses among them and the signals, nil = all. The context of
-// workflow.task_finalization_completed is left to whoever has the task's history.
-func WithSignals(records []Record, want func(Event) bool) []Record {
-	turns := turnsOf(records)
-	d := deriving{want: want, out: make([]Record, 0, 2*len(records))}
-	for i := range records {
-		d.record(&records[i], i, turns[records[i].Task])
-	}
+// The context of workflow.task_finalization_completed is left to whoever has the task's history.
+func WithSignals(records []Record) []Record {
+	d := deriving{out: make([]Record, 0, 2*len(records))}
+	d.derive(records)
+	return d.out
+}
+
+// Select is what the set has of WithSignals.
+func (s EventSet) Select(records []Record) []Record {
+	d := deriving{set: &s}
+	d.derive(records)
 	return d.out
 }
 
@@ -70,85 +73,120 @@ func reportOf(r *Record) (step string, outcome State, ok bool) {
 
 // deriving is one run of WithSignals.
 type deriving struct {
-	want func(Event) bool
-	out  []Record
+	set *EventSet // nil = all
+	out []Record
 }
 
-func (d *deriving) add(r Record) {
-	if d.want == nil || d.want(r.Event) {
-		d.out = append(d.out, r)
+func (d *deriving) derive(records []Record) {
+	var turns map[TaskID]*turn
+	if d.wants(SignalViableStepsDiscovered) || d.wants(SignalStepsExecutionStarted) || d.wants(SignalStepsExecutionCompleted) {
+		turns = turnsOf(records)
 	}
+	for i := range records {
+		d.record(&records[i], i, turns[records[i].Task])
+	}
+}
+
+func (d *deriving) wants(name EventType) bool { return d.set == nil || d.set.types[name] }
+
+// signal adds a signal around the fact. It is asked for before it is made, because most subscribers want few of them.
+func (d *deriving) signal(r *Record, s Signal) {
+	d.out = append(d.out, Record{Event: s, At: r.At, Task: r.Task, Prev: r.Prev, Position: r.Position})
 }
 
 // record gives one fact between its signals, in the order of their ranks. t is nil when the message starts and reports
 // nothing of the task.
 func (d *deriving) record(r *Record, i int, t *turn) {
-	signal := func(name EventType, s Signal) {
-		s.Name = name
-		d.add(Record{Event: s, At: r.At, Task: r.Task, Prev: r.Prev, Position: r.Position})
-	}
 	is := implied(r.Event)
-	if is.decision {
-		signal(SignalFinalizationStarted, is.decided)
+	if is.decision && d.wants(SignalFinalizationStarted) {
+		d.signal(r, decisionSignal(SignalFinalizationStarted, r.Event))
 	}
-	if is.wait {
-		signal(SignalReenqueueStarted, Signal{Reason: is.decided.Reason, Until: is.decided.Until})
+	if is.wait && d.wants(SignalReenqueueStarted) {
+		d.signal(r, waitSignal(SignalReenqueueStarted, r.Event))
 	}
-	if is.first {
-		signal(SignalTaskStarted, Signal{})
+	if is.first && d.wants(SignalTaskStarted) {
+		d.signal(r, Signal{Name: SignalTaskStarted})
 	}
 	if t != nil && i == t.firstStart {
-		signal(SignalViableStepsDiscovered, Signal{Steps: t.started})
-		signal(SignalStepsExecutionStarted, Signal{Steps: t.started})
+		for _, name := range [...]EventType{SignalViableStepsDiscovered, SignalStepsExecutionStarted} {
+			if d.wants(name) {
+				d.signal(r, Signal{Name: name, Steps: t.started})
+			}
+		}
 	}
-	d.add(*r)
-	if is.step.Name != "" {
-		signal(is.step.Name, is.step)
+	if d.set == nil || d.set.Has(r.Event) {
+		d.out = append(d.out, *r)
 	}
-	if t != nil && i == t.lastReport {
-		signal(SignalStepsExecutionCompleted, Signal{Steps: t.reported, Outcomes: t.outcomes})
+	if is.step != "" && d.wants(is.step) {
+		d.signal(r, stepSignal(is.step, r.Event))
 	}
-	if is.wait {
-		signal(SignalNoViableSteps, Signal{Reason: is.decided.Reason, Until: is.decided.Until})
+	if t != nil && i == t.lastReport && d.wants(SignalStepsExecutionCompleted) {
+		d.signal(r, Signal{Name: SignalStepsExecutionCompleted, Steps: t.reported, Outcomes: t.outcomes})
 	}
-	if is.decision {
-		signal(SignalFinalizationCompleted, is.decided)
+	if is.wait && d.wants(SignalNoViableSteps) {
+		d.signal(r, waitSignal(SignalNoViableSteps, r.Event))
+	}
+	if is.decision && d.wants(SignalFinalizationCompleted) {
+		d.signal(r, decisionSignal(SignalFinalizationCompleted, r.Event))
 	}
 }
 
 // implications are what one fact implies by itself.
 type implications struct {
-	decision bool // it is one of the finalizer's (SEMANTICS 5)
-	wait     bool // it sends the task back to pending
-	first    bool // it starts the task for the first time
-	decided  Signal
-	step     Signal // of observability.step.*; no Name = none
+	decision bool      // it is one of the finalizer's (SEMANTICS 5)
+	wait     bool      // it sends the task back to pending
+	first    bool      // it starts the task for the first time
+	step     EventType // a signal of observability.step.*
 }
 
 func implied(ev Event) implications {
 	switch e := ev.(type) {
 	case TaskStartRequested:
-		return implications{decision: true, first: !e.Again, decided: Signal{Decision: e.Type()}}
-	case TaskReenqueued:
-		return implications{decision: true, wait: true, decided: Signal{Decision: e.Type(), Reason: string(e.Reason)}}
-	case TaskDelayed:
-		return implications{decision: true, wait: true, decided: Signal{Decision: e.Type(), Reason: string(e.Reason), Until: e.Until}}
-	case TaskCompleted:
-		return implications{decision: true, decided: Signal{Decision: e.Type()}}
-	case TaskFailed:
-		return implications{decision: true, decided: Signal{Decision: e.Type(), Reason: string(e.Reason), Steps: e.Steps}}
+		return implications{decision: true, first: !e.Again}
+	case TaskReenqueued, TaskDelayed:
+		return implications{decision: true, wait: true}
+	case TaskCompleted, TaskFailed:
+		return implications{decision: true}
 	case StepFailed:
-		s := Signal{Name: SignalStepBackoff, Steps: []string{e.Step}, Attempt: e.Attempt, Until: e.RetryAt, Error: &e.Error}
 		if e.RetryAt == 0 {
-			s.Name = SignalMaxRetriesReached
+			return implications{step: SignalMaxRetriesReached}
 		}
-		return implications{step: s}
+		return implications{step: SignalStepBackoff}
 	case StepSkipped:
-		return implications{step: Signal{Name: SignalStepSkip, Steps: []string{e.Step}, Reason: e.Reason}}
+		return implications{step: SignalStepSkip}
 	case PartitionOpened, PartitionSkipped, DefinitionAdopted, TaskCreated, TaskRetryRequested, TaskCancelled,
 		TaskResolvedManually, TaskPaused, TaskResumed, TaskAnnotated, TaskExpired, StepExecutionRequested, StepCompleted,
 		StepRetryRequested, StepCancelled, StepResolvedManually, StepCheckpointed, StepProgressed, StepLogAppended, Custom,
 		Signal, Unknown: // starts and reports are told once per message, see turnsOf
 	}
 	return implications{}
+}
+
+func decisionSignal(name EventType, ev Event) Signal {
+	s := waitSignal(name, ev)
+	s.Decision = ev.Type()
+	if e, ok := ev.(TaskFailed); ok {
+		s.Reason, s.Steps = string(e.Reason), e.Steps
+	}
+	return s
+}
+
+func waitSignal(name EventType, ev Event) Signal {
+	s := Signal{Name: name}
+	if e, ok := ev.(TaskReenqueued); ok {
+		s.Reason = string(e.Reason)
+	} else if e, ok := ev.(TaskDelayed); ok {
+		s.Reason, s.Until = string(e.Reason), e.Until
+	}
+	return s
+}
+
+func stepSignal(name EventType, ev Event) Signal {
+	s := Signal{Name: name}
+	if e, ok := ev.(StepFailed); ok {
+		s.Steps, s.Attempt, s.Until, s.Error = []string{e.Step}, e.Attempt, e.RetryAt, &e.Error
+	} else if e, ok := ev.(StepSkipped); ok {
+		s.Steps, s.Reason = []string{e.Step}, e.Reason
+	}
+	return s
 }

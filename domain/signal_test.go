@@ -105,7 +105,7 @@ func (s *story) lost() *story {
 func (s *story) heard() []string {
 	var lines []string
 	for _, commit := range s.commits {
-		for _, r := range domain.WithSignals(commit, nil) {
+		for _, r := range domain.WithSignals(commit) {
 			line := fmt.Sprintf("%d.%d ", r.Position.Sequence, r.Position.Index)
 			signal, ok := r.Event.(domain.Signal)
 			if !ok {
@@ -298,7 +298,7 @@ func TestSignalsOfOneMessageAreToldTaskByTask(t *testing.T) {
 		records = append(records, r)
 	}
 	got := map[string]int{}
-	for _, r := range domain.WithSignals(records, nil) {
+	for _, r := range domain.WithSignals(records) {
 		if s, ok := r.Event.(domain.Signal); ok {
 			got[fmt.Sprintf("%d %d %s %v %v", r.Task[0], r.Position.Index, s.Name, s.Steps, s.Outcomes)]++
 		}

@@ -95,12 +95,12 @@ func TestATapIsToldWhatTheLogHoldsMessageByMessage(t *testing.T) {
 			var want [][]string
 			for _, c := range w.log {
 				if c.ID != "" {
-					want = append(want, linesOf(domain.WithSignals(c.Records, nil)))
+					want = append(want, linesOf(domain.WithSignals(c.Records)))
 				}
 			}
 			var got [][]string
 			for _, records := range tap.told {
-				got = append(got, linesOf(domain.WithSignals(records, nil)))
+				got = append(got, linesOf(domain.WithSignals(records)))
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)

@@ -30,14 +30,14 @@ func TestEveryHistoryHasItsSignalsOnceEach(t *testing.T) {
 		}
 		w.play(rt, r, func(n int) int { return rapid.IntRange(0, n-1).Draw(rt, "next") })
 		for _, commit := range messages(rt, r.Log) {
-			told := domain.WithSignals(commit, nil)
+			told := domain.WithSignals(commit)
 			checkSignals(rt, entries, commit, told)
 			for _, rec := range told {
 				if s, ok := rec.Event.(domain.Signal); ok {
 					heard[s.Name]++
 				}
 			}
-			if again := domain.WithSignals(commit, nil); !reflect.DeepEqual(told, again) {
+			if again := domain.WithSignals(commit); !reflect.DeepEqual(told, again) {
 				rt.Fatal("derived again, the signals are others")
 			}
 		}
