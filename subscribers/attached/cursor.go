@@ -20,21 +20,11 @@ type savedCursor struct {
 	Generation int       `json:"generation"`
 	Sequence   uint64    `json:"sequence"`
 	Index      int       `json:"index"`
-	At         time.Time `json:"at"` // of writing
-	By         string    `json:"by"` // who wrote it
-	Until      *place    `json:"until,omitempty"`
+	Rank       int       `json:"rank,omitempty"` // see spot
+	At         time.Time `json:"at"`             // of writing
+	By         string    `json:"by"`             // who wrote it
+	Until      place     `json:"until,omitempty"`
 	Open       []place   `json:"open,omitempty"`
-}
-
-// place is (sequence, index), written [123,4].
-type place [2]uint64
-
-func placeOf(p domain.Position) place {
-	return place{p.Sequence, uint64(p.Index)} // #nosec G115 -- never negative
-}
-
-func (l place) position(partition int) domain.Position {
-	return domain.Position{Partition: partition, Sequence: l[0], Index: int(l[1])} // #nosec G115 -- as it was written
 }
 
 // maxOpen is how many unfinished events a cursor names; where there are more, what is behind it comes again.
@@ -42,8 +32,8 @@ const maxOpen = 1000
 
 // progress is how far a partition has been handled: all before next, and all before until but what is open.
 type progress struct {
-	next, until domain.Position
-	open        []domain.Position
+	next, until spot
+	open        []spot
 }
 
 func (g progress) equal(h progress) bool {
@@ -51,11 +41,15 @@ func (g progress) equal(h progress) bool {
 }
 
 func (c savedCursor) progress(partition int) progress {
-	g := progress{next: c.position(partition)}
+	g := progress{next: spot{c.position(partition), c.Rank}}
 	if c.Until != nil {
-		g.until = c.Until.position(partition)
+		g.until = c.Until.spot(partition)
 		for _, l := range c.Open {
-			g.open = append(g.open, l.position(partition))
+			at := l.spot(partition)
+			if at.rank == 0 {
+				at.rank = factRank // written before signals could be subscribed to
+			}
+			g.open = append(g.open, at)
 		}
 	}
 	return g
@@ -88,7 +82,7 @@ func getCursor(ctx context.Context, store domain.Store, key string) (savedCursor
 	if err := json.Unmarshal(value, &c); err != nil {
 		return c, 0, fmt.Errorf("cursor %s cannot be read: %w", key, err)
 	}
-	if c.Sequence == 0 || c.Index < 0 {
+	if c.Sequence == 0 || c.Index < 0 || c.Rank < 0 {
 		return c, 0, fmt.Errorf("cursor %s cannot be read: it is at sequence %d, index %d", key, c.Sequence, c.Index)
 	}
 	return c, revision, nil
@@ -107,12 +101,11 @@ type keptCursor struct {
 func (k *keptCursor) put(ctx context.Context, g progress) error {
 	data := k.store.Data()
 	next := savedCursor{
-		DataID: data.ID, Generation: data.Generation, Sequence: g.next.Sequence, Index: g.next.Index,
+		DataID: data.ID, Generation: data.Generation, Sequence: g.next.Sequence, Index: g.next.Index, Rank: g.next.rank,
 		At: time.Now().UTC(), By: k.holder,
 	}
-	if g.next.Less(g.until) {
-		until := placeOf(g.until)
-		next.Until = &until
+	if g.next.less(g.until) {
+		next.Until = placeOf(g.until)
 		for _, p := range g.open {
 			next.Open = append(next.Open, placeOf(p))
 		}

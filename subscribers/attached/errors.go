@@ -40,6 +40,14 @@ func (e *MismatchError) Error() string {
 		e.Cursor, e.DataID, e.Generation, e.LogDataID, e.LogGeneration, e.PartitionCount)
 }
 
+// LiveOnlyError: a signal that is not stored and follows from nothing that is stored was asked of the log.
+type LiveOnlyError struct{ Type domain.EventType }
+
+func (e *LiveOnlyError) Error() string {
+	return fmt.Sprintf("%q is not stored, and follows from nothing that is: only the process in which it happens is told of it "+
+		"(Engine.Tap)", e.Type)
+}
+
 // AheadError: a cursor names what has not been stored yet. That happens when the log was restored from an older backup.
 type AheadError struct {
 	Partition  int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ const parkRetry = 5 * time.Second
 // whose first is the cursor, and of its lane.
 type event struct {
 	record       domain.Record
+	at           spot
 	partition    *partition
 	ordinal      uint64 // of the events wanted in the partition
 	size         int
@@ -33,22 +35,22 @@ type partition struct {
 	number int
 	kept   *keptCursor // nil when nothing is durable; the flusher's
 
-	next        domain.Position // to be read
-	first, last *event          // unfinished
+	next        spot   // to be read
+	first, last *event // unfinished
 	unfinished  int
 	held        int        // bytes of the log that the unfinished ones took
 	ordinal     uint64     // of the next event wanted
 	room        *sync.Cond // there may be room for more
 
-	until domain.Position          // behind the last event that is finished
-	open  map[domain.Position]bool // not finished by an earlier session, and not read yet by this one
-	past  domain.Position          // what is before it, and not open, was finished by an earlier session
+	until spot          // behind the last event that is finished
+	open  map[spot]bool // not finished by an earlier session, and not read yet by this one
+	past  spot          // what is before it, and not open, was finished by an earlier session
 }
 
 func newPartition(e *session, number int, from progress, kept *keptCursor) *partition {
 	p := &partition{
 		number: number, next: from.next, kept: kept, room: sync.NewCond(&e.mu),
-		until: from.until, past: from.until, open: map[domain.Position]bool{},
+		until: from.until, past: from.until, open: map[spot]bool{},
 	}
 	for _, at := range from.open {
 		p.open[at] = true
@@ -59,11 +61,11 @@ func newPartition(e *session, number int, from progress, kept *keptCursor) *part
 // progress is what a cursor has to say.
 func (p *partition) progress() progress {
 	g := progress{next: p.cursor()}
-	if !g.next.Less(p.until) {
+	if !g.next.less(p.until) {
 		return g
 	}
-	for ev := p.first; ev != nil && ev.record.Position.Less(p.until) && len(g.open) <= maxOpen; ev = ev.next {
-		g.open = append(g.open, ev.record.Position)
+	for ev := p.first; ev != nil && ev.at.less(p.until) && len(g.open) <= maxOpen; ev = ev.next {
+		g.open = append(g.open, ev.at)
 	}
 	for at := range p.open {
 		g.open = append(g.open, at)
@@ -71,22 +73,14 @@ func (p *partition) progress() progress {
 	if len(g.open) > maxOpen {
 		return progress{next: g.next}
 	}
-	slices.SortFunc(g.open, func(a, b domain.Position) int {
-		if a.Less(b) {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(g.open, spot.compare)
 	g.until = p.until
 	return g
 }
 
 // done reports whether an earlier session has finished the event, and forgets that it has not.
-func (p *partition) done(at domain.Position) bool {
-	if at.Less(p.next) {
-		return true
-	}
-	if !at.Less(p.past) {
+func (p *partition) done(at spot) bool {
+	if !at.less(p.past) {
 		return false
 	}
 	open := p.open[at]
@@ -95,9 +89,9 @@ func (p *partition) done(at domain.Position) bool {
 }
 
 // cursor is the oldest event that is not finished.
-func (p *partition) cursor() domain.Position {
+func (p *partition) cursor() spot {
 	if p.first != nil {
-		return p.first.record.Position
+		return p.first.at
 	}
 	return p.next
 }
@@ -179,23 +173,27 @@ func (e *session) offer(p *partition, sequence uint64, records []domain.Record, 
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, r := range records {
-		if r.Position.Less(p.next) {
+		at := spotOf(r)
+		if at.less(p.next) {
 			continue
 		}
-		for p.next = r.Position; p.full() && !e.over; {
+		for p.next = at; p.full() && !e.over; {
 			p.room.Wait()
 		}
 		if e.over {
 			return context.Canceled
 		}
-		if p.done(r.Position) || !e.filter.wants(r.Event) {
+		if p.done(at) || !e.types.Has(r.Event) {
 			continue
 		}
-		ev := &event{record: r, partition: p, size: size}
+		ev := &event{record: r, at: at, partition: p, size: size}
 		p.add(ev)
 		e.enqueue(ev)
 	}
-	p.next = domain.Position{Partition: p.number, Sequence: sequence + 1}
+	p.next = spot{domain.Position{Partition: p.number, Sequence: sequence + 1}, 0}
+	if len(p.open) > 0 { // an event that nobody wants any more, of a name that was run with other types before
+		maps.DeleteFunc(p.open, func(at spot, _ bool) bool { return at.less(p.next) })
+	}
 	return nil
 }
 
@@ -243,8 +241,8 @@ func (e *session) finish(l *lane, ev *event) {
 	p := ev.partition
 	was := p.full()
 	p.remove(ev)
-	if at := ev.record.Position; !at.Less(p.until) {
-		p.until = domain.Position{Partition: at.Partition, Sequence: at.Sequence, Index: at.Index + 1}
+	if !ev.at.less(p.until) {
+		p.until = ev.at.behind(e.derives)
 	}
 	if was && !p.full() {
 		p.room.Signal()
@@ -281,6 +279,10 @@ func (e *session) wait(l *lane, d time.Duration) {
 // try hands the event to the handler, or to the dead letters when its tries are used up. When it is not done, it is to
 // be tried again after a while.
 func (e *session) try(ctx context.Context, ev *event) (done bool, again time.Duration) {
+	if err := e.contexts.fill(ctx, &ev.record); err != nil {
+		e.fail(err)
+		return false, 0
+	}
 	r := ev.record
 	if ev.tries < e.opts.Tries {
 		err := e.call(ctx, r)

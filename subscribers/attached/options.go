@@ -44,7 +44,9 @@ type Options struct {
 	// Name makes the subscriber durable: 1 to 128 of A-Z a-z 0-9 _ -. At any time one process runs it, others that are
 	// started with the same name wait and take over. Without a name no cursor is kept.
 	Name string
-	// Types it is told of; none means every fact, also those that this version cannot read (domain.Unknown).
+	// Types it is told of: facts, signals, custom.<name>, and families such as workflow.* or custom.* (domain.NewEventSet).
+	// None means every fact, also those that this version cannot read (domain.Unknown), and no signal. A signal that is
+	// only told live is refused with a *LiveOnlyError; a family leaves it out.
 	Types []domain.EventType
 	// From is where a new durable name starts, or one that is not durable; a name that has cursors goes on from them.
 	// Default FromNew.
@@ -62,6 +64,9 @@ type Options struct {
 	// and at stop.
 	Flush       time.Duration
 	FlushEvents int
+	// Definition finds a definition by its hash, so that the execution context of workflow.task_finalization_completed need
+	// not look for it in the log; may be nil, and may know none. Engine and Client set it.
+	Definition func(hash string) (*domain.Definition, bool)
 	// Logger, default slog.Default().
 	Logger *slog.Logger
 }
@@ -78,9 +83,6 @@ func DefaultBackoff(try int) time.Duration {
 func (o *Options) defaults() error {
 	if err := checkName(o.Name); err != nil {
 		return err
-	}
-	if err := checkTypes(o.Types); err != nil {
-		return fmt.Errorf("subscriber %q: %w", o.Name, err)
 	}
 	for _, n := range []struct {
 		name      string
@@ -124,39 +126,14 @@ func checkName(name string) error {
 	return nil
 }
 
-// customPrefix begins the types that definitions declare.
-const customPrefix = "custom."
-
-// checkTypes refuses what never comes: a misspelled type would be waited for in vain.
-func checkTypes(types []domain.EventType) error {
-	for _, t := range types {
-		if !domain.KnownType(t) && (!strings.HasPrefix(string(t), customPrefix) || len(t) == len(customPrefix)) {
-			return fmt.Errorf("%q is no type of a stored event: see docs/events.md", t)
-		}
+// typesOf refuses what never comes: a misspelled type would be waited for in vain, and so would a signal that no log has.
+func typesOf(names []domain.EventType) (domain.EventSet, error) {
+	types, err := domain.NewEventSet(names)
+	if err != nil {
+		return types, err
 	}
-	return nil
-}
-
-// filter is the set of types wanted; nil is all.
-type filter map[domain.EventType]bool
-
-func filterOf(types []domain.EventType) filter {
-	if len(types) == 0 {
-		return nil
+	if live := types.NamedLive(); len(live) > 0 {
+		return types, &LiveOnlyError{live[0]}
 	}
-	f := filter{}
-	for _, t := range types {
-		f[t] = true
-	}
-	return f
-}
-
-func (f filter) wants(ev domain.Event) bool {
-	if f == nil {
-		return true
-	}
-	if _, ok := ev.(domain.Unknown); ok {
-		return false
-	}
-	return f[ev.Type()]
+	return types, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,12 +17,14 @@ const replayAhead = 32
 
 // ReplayOptions say what is read again. The zero value is everything that is stored when Replay begins.
 type ReplayOptions struct {
-	Types  []domain.EventType // none = every fact
+	Types  []domain.EventType // facts, signals, custom.<name>, families such as workflow.*; none = every fact
 	Task   domain.TaskID      // zero = all, and the facts without a task
 	From   Start              // default FromBeginning
 	Until  Until              // default: the end of the log when Replay begins
 	Follow bool               // go on with what is stored later, until ctx ends; not together with Until
 	Logger *slog.Logger       // default slog.Default()
+	// Definition finds a definition by its hash; see Options.Definition.
+	Definition func(hash string) (*domain.Definition, bool)
 }
 
 // Until is where a replay ends. The zero Until is the end of the log.
@@ -71,7 +74,9 @@ func Replay(ctx context.Context, store domain.Store, o ReplayOptions) iter.Seq2[
 type replay struct {
 	store      domain.Store
 	opts       ReplayOptions
-	filter     filter
+	types      domain.EventSet
+	derives    bool // types has signals
+	contexts   *contexts
 	logger     *slog.Logger
 	partitions []*replayed
 }
@@ -92,7 +97,8 @@ type commit struct {
 }
 
 func newReplay(ctx context.Context, store domain.Store, o ReplayOptions) (*replay, error) {
-	if err := checkTypes(o.Types); err != nil {
+	types, err := typesOf(o.Types)
+	if err != nil {
 		return nil, err
 	}
 	if o.Follow && o.Until != (Until{}) {
@@ -101,10 +107,11 @@ func newReplay(ctx context.Context, store domain.Store, o ReplayOptions) (*repla
 	if o.From.kind == byDefault {
 		o.From = FromBeginning
 	}
-	r := &replay{store: store, opts: o, filter: filterOf(o.Types), logger: o.Logger}
+	r := &replay{store: store, opts: o, types: types, derives: types.Derives(), logger: o.Logger}
 	if r.logger == nil {
 		r.logger = slog.Default()
 	}
+	r.contexts = newContexts(store, o.Definition, r.logger)
 	n := store.Data().Partitions
 	for p := range n {
 		if !o.Task.IsZero() && o.Task.Partition(n) != p {
@@ -254,7 +261,11 @@ func (r *replay) read(ctx context.Context, p *replayed, to chan<- commit, scan s
 		}
 		p.next = m.Sequence + 1
 		if ok {
-			if wanted := r.wanted(c.Records); len(wanted) > 0 && !p.send(ctx, to, commit{at: c.At, records: wanted}) {
+			wanted, err := r.wanted(ctx, c.Records)
+			if err != nil {
+				return err
+			}
+			if len(wanted) > 0 && !p.send(ctx, to, commit{at: c.At, records: wanted}) {
 				return ctx.Err()
 			}
 		}
@@ -278,16 +289,19 @@ func (p *replayed) send(ctx context.Context, to chan<- commit, c commit) bool {
 	}
 }
 
-// wanted filters in place.
-func (r *replay) wanted(records []domain.Record) []domain.Record {
-	if r.filter == nil && r.opts.Task.IsZero() {
-		return records
+// wanted filters in place, and puts the signals between the facts.
+func (r *replay) wanted(ctx context.Context, records []domain.Record) ([]domain.Record, error) {
+	if !r.opts.Task.IsZero() {
+		records = slices.DeleteFunc(records, func(record domain.Record) bool { return record.Task != r.opts.Task })
 	}
-	kept := records[:0]
-	for _, record := range records {
-		if (r.opts.Task.IsZero() || record.Task == r.opts.Task) && r.filter.wants(record.Event) {
-			kept = append(kept, record)
+	if !r.derives {
+		return slices.DeleteFunc(records, func(record domain.Record) bool { return !r.types.Has(record.Event) }), nil
+	}
+	records = r.types.Select(records)
+	for i := range records {
+		if err := r.contexts.fill(ctx, &records[i]); err != nil {
+			return nil, err
 		}
 	}
-	return kept
+	return records, nil
 }

@@ -101,8 +101,11 @@ func (e *session) read(ctx context.Context, p *partition) {
 		if err != nil {
 			return err
 		}
-		if !ok {
+		switch {
+		case !ok:
 			c.Records = nil
+		case e.derives:
+			c.Records = e.types.Select(c.Records)
 		}
 		return e.offer(p, m.Sequence, c.Records, len(m.Data))
 	})

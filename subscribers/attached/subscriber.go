@@ -24,10 +24,13 @@ type Subscriber struct {
 	store   domain.Store
 	opts    Options
 	handle  Handler
-	filter  filter
+	types   domain.EventSet
+	derives bool // types has signals
 	holder  string
 	logger  *slog.Logger
 	running atomic.Bool
+
+	contexts *contexts
 
 	handled, failed, parked atomic.Uint64
 
@@ -40,6 +43,10 @@ func New(store domain.Store, o Options, h Handler) (*Subscriber, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
+	types, err := typesOf(o.Types)
+	if err != nil {
+		return nil, fmt.Errorf("subscriber %q: %w", o.Name, err)
+	}
 	if h == nil {
 		return nil, fmt.Errorf("subscriber %q has no handler", o.Name)
 	}
@@ -49,11 +56,13 @@ func New(store domain.Store, o Options, h Handler) (*Subscriber, error) {
 		}
 	}
 	host, _ := os.Hostname()
-	return &Subscriber{
-		store: store, opts: o, handle: h, filter: filterOf(o.Types),
+	s := &Subscriber{
+		store: store, opts: o, handle: h, types: types, derives: types.Derives(),
 		holder: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:8]),
 		logger: o.Logger.With("subscriber", o.Name),
-	}, nil
+	}
+	s.contexts = newContexts(store, o.Definition, s.logger)
+	return s, nil
 }
 
 // Run is New and Subscriber.Run.
@@ -172,7 +181,7 @@ func (s *Subscriber) startOf(ctx context.Context, partition int) (progress, *kep
 }
 
 func startAt(partition int, sequence uint64) progress {
-	return progress{next: domain.Position{Partition: partition, Sequence: sequence}}
+	return progress{next: spot{domain.Position{Partition: partition, Sequence: sequence}, 0}}
 }
 
 func (s *Subscriber) checkStart(ctx context.Context, from progress) error {
@@ -221,7 +230,7 @@ func (s *Subscriber) Stats() Stats {
 	st.Waiting = e.waiting
 	for _, p := range e.partitions {
 		st.Unfinished += p.unfinished
-		st.Next = append(st.Next, p.cursor())
+		st.Next = append(st.Next, p.cursor().Position)
 	}
 	return st
 }
