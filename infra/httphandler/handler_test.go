@@ -284,7 +284,7 @@ func TestMistakesOfTheConfigAreNamedBeforeItRuns(t *testing.T) {
 		`{"url":"ftp://x/"}`:                "begins neither with http://",
 		`{"url":"http:///x"}`:               "has no host",
 		`{"url":"http://x:y"}`:              "invalid port",
-		`{"url":"http://x/${env.A}"}`:       "begins neither with context",
+		`{"url":"http://x/${env.A}"}`:       "write ${secret.NAME}",
 		`{"url":"http://x","method":"G T"}`: `"G T" is not an HTTP method`,
 		`{"url":"http://x","headers":{"a b":"c"}}`:                 `"a b" is not the name of a header`,
 		`{"url":"http://x","headers":{"a":"b\nc"}}`:                "line breaks",
