@@ -131,6 +131,9 @@ func (d *deriving) record(r *Record, i int, t *turn) {
 	}
 }
 
+// StepSignal is the type of the signal of observability.step.* that follows from the event; "" when none does.
+func StepSignal(e Event) EventType { return implied(e).step }
+
 // implications are what one fact implies by itself.
 type implications struct {
 	decision bool      // it is one of the finalizer's (SEMANTICS 5)

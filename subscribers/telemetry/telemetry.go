@@ -12,8 +12,10 @@ import (
 )
 
 // Telemetry is told of every fact. It writes the end of a task at level info, a failed execution that will be retried at
-// warn, a final failure at error, and everything else at debug; a level that is off costs nothing. Its methods may be
-// called from any goroutine, and the coordinators of all partitions may share it.
+// warn, a final failure at error, and everything else at debug; a level that is off costs nothing. A signal of
+// observability.step.* has no line of its own: the line of the fact that it follows from names it, as signal, beside task,
+// step and attempt; so each is written once. It is counted by itself. The methods may be called from any goroutine, and the
+// coordinators of all partitions may share a Telemetry.
 type Telemetry struct {
 	log      *slog.Logger
 	types    []domain.EventType
@@ -35,6 +37,7 @@ func New(logger *slog.Logger) *Telemetry {
 		logger = slog.Default()
 	}
 	t := &Telemetry{log: logger, types: domain.Types(), index: map[domain.EventType]int{}}
+	t.types = append(t.types, domain.SignalStepBackoff, domain.SignalMaxRetriesReached, domain.SignalStepSkip)
 	for i, eventType := range t.types {
 		t.index[eventType] = i
 	}
@@ -50,8 +53,9 @@ func (*Telemetry) SubscribesTo() []domain.EventType { return domain.Types() }
 
 // Notify counts the event and writes it.
 func (t *Telemetry) Notify(c subscribers.Committed) {
-	if i, ok := t.index[c.Record.Event.Type()]; ok {
-		t.counters[i].n.Add(1)
+	t.count(c.Record.Event.Type())
+	if signal := domain.StepSignal(c.Record.Event); signal != "" {
+		t.count(signal)
 	}
 	level := levelOf(c.Record.Event)
 	if ctx := context.Background(); t.log.Enabled(ctx, level) {
@@ -59,7 +63,14 @@ func (t *Telemetry) Notify(c subscribers.Committed) {
 	}
 }
 
-// Counters are the events since the start of the process, by type; those that never happened are 0.
+func (t *Telemetry) count(eventType domain.EventType) {
+	if i, ok := t.index[eventType]; ok {
+		t.counters[i].n.Add(1)
+	}
+}
+
+// Counters are the facts since the start of the process, and the signals of observability.step.*, by type; those that never
+// happened are 0.
 func (t *Telemetry) Counters() map[domain.EventType]uint64 {
 	counts := make(map[domain.EventType]uint64, len(t.types))
 	for i, eventType := range t.types {
@@ -111,6 +122,9 @@ func (t *Telemetry) write(ctx context.Context, level slog.Level, c subscribers.C
 		if n := s.AttemptNumber(); n > 0 {
 			attrs = append(attrs, slog.Int("attempt", n))
 		}
+	}
+	if signal := domain.StepSignal(c.Record.Event); signal != "" {
+		attrs = append(attrs, slog.String("signal", string(signal)))
 	}
 	t.log.LogAttrs(ctx, level, string(c.Record.Event.Type()), appendDetails(attrs, c)...)
 }

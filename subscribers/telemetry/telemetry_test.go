@@ -40,8 +40,9 @@ func TestEventsAreWrittenAtTheirLevel(t *testing.T) {
 	}{
 		{domain.TaskCompleted{Result: domain.Inline([]byte(`{"secret":1}`))}, `level=INFO msg=task.completed ` + about + ` definition=default.work@0.1.0 correlation=c-1 took=2s`},
 		{domain.TaskFailed{Reason: domain.FailStepsInError, Steps: []string{"one"}}, `level=ERROR msg=task.failed ` + about + ` definition=default.work@0.1.0 correlation=c-1 reason=steps_in_error_state steps=[one] took=2s`},
-		{domain.StepFailed{Step: "one", Attempt: 1, Error: failure, RetryAt: 4_000_000}, `level=WARN msg=step.failed ` + about + ` definition=default.work@0.1.0 correlation=c-1 step=one attempt=1 kind=error error="out of paper" code=E1 retry_at=1970-01-01T00:00:04.000000Z`},
-		{domain.StepFailed{Step: "one", Attempt: 3, Error: failure}, `level=ERROR msg=step.failed ` + about + ` definition=default.work@0.1.0 correlation=c-1 step=one attempt=3 kind=error error="out of paper" code=E1`},
+		{domain.StepFailed{Step: "one", Attempt: 1, Error: failure, RetryAt: 4_000_000}, `level=WARN msg=step.failed ` + about + ` definition=default.work@0.1.0 correlation=c-1 step=one attempt=1 signal=observability.step.backoff kind=error error="out of paper" code=E1 retry_at=1970-01-01T00:00:04.000000Z`},
+		{domain.StepFailed{Step: "one", Attempt: 3, Error: failure}, `level=ERROR msg=step.failed ` + about + ` definition=default.work@0.1.0 correlation=c-1 step=one attempt=3 signal=observability.step.max_retries_reached kind=error error="out of paper" code=E1`},
+		{domain.StepSkipped{Step: "one", Reason: "bypass_steps"}, `level=DEBUG msg=step.skipped ` + about + ` definition=default.work@0.1.0 correlation=c-1 step=one signal=observability.step.skip reason=bypass_steps`},
 		{domain.StepCompleted{Step: "one", Attempt: 1, Result: domain.Inline([]byte(`{"secret":1}`))}, `level=DEBUG msg=step.completed ` + about + ` definition=default.work@0.1.0 correlation=c-1 step=one attempt=1 bytes=12`},
 	} {
 		var out bytes.Buffer
@@ -66,7 +67,7 @@ func TestEveryFactIsCountedAndWritten(t *testing.T) {
 		}
 	}
 	counts := tel.Counters()
-	if len(counts) != len(entries) || len(tel.SubscribesTo()) != len(entries) {
+	if len(counts) != len(entries)+3 || len(tel.SubscribesTo()) != len(entries) {
 		t.Fatalf("%d counters and %d subscriptions for %d facts", len(counts), len(tel.SubscribesTo()), len(entries))
 	}
 	for n, entry := range entries {
@@ -79,6 +80,28 @@ func TestEveryFactIsCountedAndWritten(t *testing.T) {
 	}
 	if strings.Contains(out.String(), "secret") {
 		t.Error("payloads do not belong into the log")
+	}
+}
+
+func TestSignalsOfStepsAreCountedAndWrittenOnceBesideTheirFacts(t *testing.T) {
+	var out bytes.Buffer
+	tel := New(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	work := task(t)
+	for _, e := range []domain.Event{
+		domain.StepFailed{Step: "one", Attempt: 1, RetryAt: 1}, domain.StepFailed{Step: "one", Attempt: 2, RetryAt: 2},
+		domain.StepFailed{Step: "one", Attempt: 3}, domain.StepSkipped{Step: "one"}, domain.StepCompleted{Step: "one"},
+	} {
+		tel.Notify(committed(work, e))
+	}
+	for signal, n := range map[domain.EventType]uint64{
+		domain.SignalStepBackoff: 2, domain.SignalMaxRetriesReached: 1, domain.SignalStepSkip: 1,
+	} {
+		if counted, written := tel.Counters()[signal], strings.Count(out.String(), string(signal)); counted != n || written != int(n) {
+			t.Errorf("%s was counted %d times and written %d times, want %d", signal, counted, written, n)
+		}
+	}
+	if lines := strings.Count(out.String(), "\n"); lines != 5 {
+		t.Errorf("%d lines for 5 facts:\n%s", lines, out.String())
 	}
 }
 
