@@ -11,6 +11,7 @@ import (
 
 	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/subscribers"
+	"github.com/tasker-go/tasker/subscribers/attached"
 	"github.com/tasker-go/tasker/subscribers/discoverer"
 	"github.com/tasker-go/tasker/subscribers/executor"
 	"github.com/tasker-go/tasker/subscribers/finalizer"
@@ -30,6 +31,7 @@ type Engine struct {
 	closeLog  func()
 	executor  *executor.Executor
 	telemetry *telemetry.Telemetry
+	taps      *attached.Taps
 	parts     []*subscribers.Coordinator
 	ready     chan struct{}
 	readyOnce sync.Once
@@ -68,6 +70,7 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 	e.router = newRouter(store, &config)
 	e.router.local = e.serveLocal
 	e.telemetry = telemetry.New(config.Logger)
+	e.taps = attached.NewTaps(store, config.Clock, e.definitionOf, config.Logger)
 	e.executor = executor.New(executor.Config{
 		Slots: config.Slots, PerHandler: config.SlotsPerHandler, Logger: config.Logger,
 		Report:   func(partition int, id domain.TaskID, cmd domain.Command) { e.parts[partition].Report(id, cmd) },
@@ -76,6 +79,7 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 		Load:     e.payloads.load,
 		Store:    e.payloads.store,
 		Sequence: e.sequence,
+		Tap:      e.taps,
 	})
 	for p := range store.Data().Partitions {
 		e.parts = append(e.parts, subscribers.NewCoordinator(e.coordinatorConfig(p)))
@@ -95,6 +99,7 @@ func (e *Engine) coordinatorConfig(partition int) subscribers.Config {
 			return []subscribers.Reactor{reenqueuer.Reenqueuer{}, finalizer.Finalizer{}, discoverer.New(e.executor)}
 		},
 		Subscribers: []subscribers.Subscriber{e.executor, e.telemetry},
+		Tap:         e.taps,
 		Abandoned:   e.executor.CancelPartition,
 		Changed:     e.phaseChanged,
 		Admit:       e.admit,
@@ -115,6 +120,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	defer e.state.Store(engineStopped)
 	defer e.closeLog()
+	defer e.closeTaps()
 	if err := e.prepare(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped before it began
@@ -167,6 +173,7 @@ func (e *Engine) Ready() <-chan struct{} { return e.ready }
 // Close gives up an engine that is never run.
 func (e *Engine) Close() {
 	if e.state.CompareAndSwap(engineNew, engineStopped) {
+		e.closeTaps()
 		e.closeLog()
 	}
 }

@@ -78,16 +78,16 @@ func (c *contexts) task(ctx context.Context, r domain.Record) (*domain.Task, err
 
 // definition finds what a task is made of: nil when the message that brought it along has been pruned.
 func (c *contexts) definition(ctx context.Context, at domain.Position, hash string) (*domain.Definition, error) {
-	if c.known != nil {
-		if d, ok := c.known(hash); ok {
-			return d, nil
-		}
-	}
 	c.mu.Lock() // also while looking, so that one at a time looks
 	defer c.mu.Unlock()
 	key := adopted{at.Partition, hash}
 	if d, ok := c.found[key]; ok {
 		return d, nil
+	}
+	if c.known != nil {
+		if d, ok := c.known(hash); ok {
+			return d, nil
+		}
 	}
 	log := c.store.Log(at.Partition)
 	bounds, err := log.Bounds(ctx)

@@ -106,14 +106,21 @@ func (ts *Taps) Add(types []domain.EventType, handle func(domain.Record), o TapO
 	return t, nil
 }
 
-// Close ends all taps, each after what it has to tell still. It does not wait for them.
-func (ts *Taps) Close() {
+// Close ends all taps, each after what it has to tell still. It waits for them until ctx ends.
+func (ts *Taps) Close(ctx context.Context) {
 	ts.mu.Lock()
 	list := *ts.list.Swap(&[]*Tap{})
 	ts.closed = true
 	ts.mu.Unlock()
 	for _, t := range list {
 		t.end(false)
+	}
+	for _, t := range list {
+		select {
+		case <-t.done:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

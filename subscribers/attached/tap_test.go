@@ -2,6 +2,7 @@ package attached
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -196,7 +197,14 @@ func TestTapsEndWithTheEngineAfterWhatTheyHaveToTellStill(t *testing.T) {
 		for i := range 5000 {
 			ts.Tell([]domain.Record{note(taskOf(0, 0, 1), i)})
 		}
-		ts.Close()
+		began := time.Now()
+		hurry, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		ts.Close(hurry)
+		if waited := time.Since(began); waited != time.Minute {
+			t.Errorf("waited %s", waited)
+		}
+		ts.Close(t.Context())
 		<-tap.Done()
 		if len(got.all()) != 5000 {
 			t.Errorf("%d of 5000 were told", len(got.all()))
