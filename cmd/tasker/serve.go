@@ -25,6 +25,7 @@ type serveFlags struct {
 	allowExec                                                      bool
 	env                                                            environment
 	drain                                                          time.Duration
+	limits                                                         limitFlags
 }
 
 func newServeCommand(a *app) *cobra.Command {
@@ -56,6 +57,7 @@ func newServeCommand(a *app) *cobra.Command {
 	flags.IntVar(&f.replicas, "replicas", 1, "copies of a log that does not exist yet, on an external NATS: 1, 3 or 5")
 	flags.BoolVar(&f.allowExec, "allow-exec", false, "let definitions of the folder run programs")
 	flags.DurationVar(&f.drain, "drain", 30*time.Second, "how long running steps may go on after SIGTERM")
+	f.limits.add(cmd)
 	return cmd
 }
 
@@ -68,8 +70,8 @@ func (f *serveFlags) check(cmd *cobra.Command) error {
 		return usageError("either --nats-url or --context")
 	case set("replicas") && !external:
 		return usageError("--replicas is for an external NATS: an embedded server is one")
-	case f.replicas < 1 || f.replicas > 5:
-		return usageError("--replicas must be 1 to 5, not %d", f.replicas)
+	case f.replicas != 1 && f.replicas != 3 && f.replicas != 5:
+		return usageError("--replicas must be 1, 3 or 5, not %d: an even number survives no more than the odd one below it", f.replicas)
 	case set("env") && f.definitions == "":
 		return usageError("--env is for the definitions of a folder: name it with --definitions")
 	case f.allowExec && f.definitions == "":
@@ -80,7 +82,7 @@ func (f *serveFlags) check(cmd *cobra.Command) error {
 			return usageError("--%s is for the embedded server, and there is none on an external NATS", own)
 		}
 	}
-	return nil
+	return f.limits.check()
 }
 
 // serve is the verb.
@@ -101,6 +103,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		data: f.data, durability: f.durability, drain: f.drain, logger: logger,
 		config: tasker.Config{URL: f.natsURL, NATSContext: f.context, Replicas: f.replicas},
 	}
+	f.limits.apply(&o.config)
 	external := f.natsURL != "" || f.context != ""
 	if !external {
 		o.listen, o.token = f.listen, f.token
