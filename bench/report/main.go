@@ -274,7 +274,7 @@ func writeRest(page *strings.Builder, root string, scale func(float64) float64) 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(page, "\n## Snapshots under load\n\n%s live tasks, and dummy tasks at 200 in flight for %.0f s (%s/s) while %d snapshots of up to %.0f MB were written. The longest\n"+
+	fmt.Fprintf(page, "\n## Snapshots under load\n\n%s live tasks, and dummy tasks for %.0f s (%s/s, half of what is possible) while %d snapshots of up to %.0f MB were written. The longest\n"+
 		"that a partition's loop was busy before it sent its next commit: %s while a snapshot was written, %s otherwise. The longest that a sent\n"+
 		"commit waited for its acknowledgement: %s and %s. At most 20 ms are asked for.\n", thousands(float64(s.Live)), s.Seconds, thousands(s.TasksPerS), s.Snapshots,
 		s.SnapshotMB, span(s.TurnSnapshot), span(s.Turn), span(s.AckSnapshot), span(s.Ack))
