@@ -53,9 +53,12 @@ func DecodeAt(path string, config json.RawMessage, out any) error {
 
 func keysOf(out any) []string {
 	t := reflect.TypeOf(out).Elem()
-	keys := make([]string, t.NumField())
-	for i := range keys {
-		keys[i], _, _ = strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	var keys []string
+	for i := range t.NumField() {
+		if f := t.Field(i); f.IsExported() {
+			key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			keys = append(keys, key)
+		}
 	}
 	return keys
 }

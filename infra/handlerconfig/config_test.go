@@ -14,6 +14,8 @@ type example struct {
 	Limit int                    `json:"limit"`
 	List  []string               `json:"list,omitempty"`
 	Wait  handlerconfig.Duration `json:"wait"`
+
+	parsed bool // of the handler's own, and no key
 }
 
 func TestConfigIsReadIntoItsStruct(t *testing.T) {
@@ -25,7 +27,7 @@ func TestConfigIsReadIntoItsStruct(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	for _, nothing := range []string{"", "null", "{}"} {
-		if err := handlerconfig.Decode(json.RawMessage(nothing), &got); err != nil || got.Name != "x" {
+		if err := handlerconfig.Decode(json.RawMessage(nothing), &got); err != nil || got.Name != "x" || got.parsed {
 			t.Errorf("%q: %v, %+v", nothing, err, got)
 		}
 	}
@@ -34,6 +36,7 @@ func TestConfigIsReadIntoItsStruct(t *testing.T) {
 func TestMistakesOfAConfigAreNamed(t *testing.T) {
 	for config, want := range map[string]string{
 		`{"Name":"x","zeal":1,"nmae":2}`: `unknown keys "Name", "nmae", "zeal"; known are name, limit, list, wait`,
+		`{"":1,"parsed":true}`:           `unknown keys "", "parsed"; known are name, limit, list, wait`,
 		`{"name":1}`:                     `handler_config.name must be a string, not number`,
 		`{"limit":"1"}`:                  `handler_config.limit must be a whole number, not string`,
 		`{"limit":1.5}`:                  `handler_config.limit must be a whole number`,

@@ -121,13 +121,8 @@ func (c *config) checkRequest(p *problems) {
 		}
 		seen[canonical] = name
 	}
-	for key, fields := range map[string]map[string]scalar{"query": c.Query, "form": c.Form} {
-		for _, name := range slices.Sorted(maps.Keys(fields)) {
-			if err := handlerconfig.CheckSecret(string(fields[name])); err != nil {
-				p.report("%s.%s: %w", key, name, err)
-			}
-		}
-	}
+	checkFields("query", c.Query, p)
+	checkFields("form", c.Form, p)
 	if err := handlerconfig.CheckAllSecret(c.Body); err != nil {
 		p.report("body: %w", err)
 	}
@@ -136,14 +131,19 @@ func (c *config) checkRequest(p *problems) {
 			p.report("text: %w", err)
 		}
 	}
-	var bodies []string
-	for name, there := range map[string]bool{"body": c.Body != nil, "form": c.Form != nil, "text": c.Text != nil} {
-		if there {
-			bodies = append(bodies, name)
-		}
+	switch {
+	case c.Body != nil && c.Form != nil:
+		p.report("form: the request has a body already: keep one of body, form and text")
+	case c.Text != nil && (c.Body != nil || c.Form != nil):
+		p.report("text: the request has a body already: keep one of body, form and text")
 	}
-	if slices.Sort(bodies); len(bodies) > 1 {
-		p.report("%s: a request has one body, and %s give it: keep one of them", bodies[1], strings.Join(bodies, " and "))
+}
+
+func checkFields(key string, fields map[string]scalar, p *problems) {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if err := handlerconfig.CheckSecret(string(fields[name])); err != nil {
+			p.report("%s.%s: %w", key, name, err)
+		}
 	}
 }
 

@@ -69,11 +69,11 @@ func parseTLS(raw json.RawMessage, p *problems) tlsConfig {
 	if strings.ContainsAny(c.ServerName, "/: ") {
 		p.report("tls.server_name: %q is not the name of a host: write it like shop.example, without scheme and port", c.ServerName)
 	}
-	for key, value := range map[string]string{
-		"ca_file": c.CAFile, "cert_file": c.CertFile, "key_file": c.KeyFile, "server_name": c.ServerName,
+	for _, of := range []struct{ key, value string }{
+		{"ca_file", c.CAFile}, {"cert_file", c.CertFile}, {"key_file", c.KeyFile}, {"server_name", c.ServerName},
 	} {
-		if strings.Contains(value, "${") {
-			p.report("tls.%s cannot hold ${...}: write the text itself", key)
+		if strings.Contains(of.value, "${") {
+			p.report("tls.%s cannot hold ${...}: write the text itself", of.key)
 		}
 	}
 	return c
