@@ -31,6 +31,9 @@ func newEventsCommand(a *app) *cobra.Command {
 		Long: "Print what happened, event by event: of all tasks or of one, from the beginning or from a place or time on.\n" +
 			"With --follow, go on with what happens next, until Ctrl-C. It reads a running server's log, or, when none runs,\n" +
 			"the data directory itself.\n\n" +
+			"--type also takes the signals that follow from the stored events, such as observability.step.backoff, events that\n" +
+			"a definition declares, such as custom.order.shipped, and families: task.*, step.*, workflow.*, observability.*,\n" +
+			"custom.*. Without it, every stored event is printed, and no signal.\n\n" +
 			"--from is beginning, oldest (what is left of a log whose beginning was pruned), new, an event's id such as\n" +
 			"00-123-4, a cursor, a time such as 2026-01-31T12:00:00Z or 2026-01-31, or an age such as 10m or 3d.",
 		Example: "  tasker events --task 0190c2a5-7d3e-7000-8000-000000000000\n  tasker events --type task.failed --type step.failed --from 1d\n  tasker events --follow --output json",
@@ -58,7 +61,7 @@ func newEventsCommand(a *app) *cobra.Command {
 	f.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.task, "task", "", "only the events of this task")
-	flags.StringArrayVar(&f.types, "type", nil, "only events of this type, such as step.failed; may be repeated")
+	flags.StringArrayVar(&f.types, "type", nil, "only events of this type, such as step.failed or workflow.*; may be repeated")
 	flags.StringVar(&f.from, "from", "", "where to begin (default: oldest, with --follow new)")
 	flags.BoolVarP(&f.follow, "follow", "f", false, "go on with what happens next")
 	flags.StringVarP(&f.output, "output", "o", "text", "what stdout gets: text or json, one object per event")
@@ -76,15 +79,34 @@ func (f *eventFlags) options(now time.Time, logger *slog.Logger) (tasker.ReplayO
 		o.Task = id
 	}
 	for _, name := range f.types {
-		t := domain.EventType(name)
-		if !domain.KnownType(t) && !strings.HasPrefix(name, "custom.") {
-			return o, &failure{code: exitUsage, err: fmt.Errorf("%q is no type of an event", name), hint: "there are: " + typeNames()}
-		}
-		o.Types = append(o.Types, t)
+		o.Types = append(o.Types, domain.EventType(name))
+	}
+	if err := checkTypes(o.Types); err != nil {
+		return o, err
 	}
 	var err error
 	o.From, err = f.start(now)
 	return o, err
+}
+
+// checkTypes refuses what the log never has.
+func checkTypes(types []domain.EventType) error {
+	set, err := domain.NewEventSet(types)
+	var bad *domain.EventTypeError
+	switch live := set.NamedLive(); {
+	case errors.As(err, &bad):
+		hint := bad.Hint
+		if hint == "" {
+			hint = "there are: " + typeNames()
+		}
+		return &failure{code: exitUsage, err: fmt.Errorf("%q is no type of an event", bad.Type), hint: hint}
+	case err != nil:
+		return err
+	case len(live) > 0:
+		return badInput(fmt.Errorf("%q is not in the log, and follows from nothing that is", live[0]),
+			"only a program that runs the engine itself can hear it, with Engine.Tap")
+	}
+	return nil
 }
 
 func typeNames() string {
@@ -92,7 +114,12 @@ func typeNames() string {
 	for _, t := range domain.Types() {
 		names = append(names, string(t))
 	}
-	return strings.Join(names, ", ")
+	for _, entry := range domain.SignalCatalogue() {
+		if !entry.Live {
+			names = append(names, string(entry.Type))
+		}
+	}
+	return strings.Join(names, ", ") + ", custom.NAME, and task.*, step.*, workflow.*, observability.*, custom.*"
 }
 
 func (f *eventFlags) start(now time.Time) (attached.Start, error) {
