@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log"
 	"os"
 
@@ -22,12 +23,12 @@ type Input struct {
 const schema = `{"type": "object", "required": ["dummy"], "properties": {"dummy": {"type": "boolean"}}}`
 
 func main() {
-	if err := run(context.Background()); err != nil {
+	if err := run(context.Background(), os.Stdout); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, out io.Writer) error {
 	dir, err := os.MkdirTemp("", "dummy")
 	if err != nil {
 		return err
@@ -81,9 +82,9 @@ func run(ctx context.Context) error {
 		return err
 	}
 	for _, e := range history.Events {
-		fmt.Printf("%-8s %-26s %s\n", e.ID, e.Type, e.Step)
+		_, _ = fmt.Fprintf(out, "%-8s %-26s %s\n", e.ID, e.Type, e.Step)
 	}
-	fmt.Printf("task is %s: %s\n", result.State, result.Value)
+	_, _ = fmt.Fprintf(out, "task is %s: %s\n", result.State, result.Value)
 
 	stop()
 	return <-stopped

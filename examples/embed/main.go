@@ -12,6 +12,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"os"
@@ -40,14 +41,14 @@ func main() {
 	data := flag.String("data", "", "data directory (default: a new one, removed at the end)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *listen, *data)
+	err := run(ctx, os.Stdout, *listen, *data)
 	stop()
 	if err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, listen, data string) error {
+func run(ctx context.Context, out io.Writer, listen, data string) error {
 	if data == "" {
 		dir, err := os.MkdirTemp("", "embed")
 		if err != nil {
@@ -68,35 +69,47 @@ func run(ctx context.Context, listen, data string) error {
 	if err := engine.Register(orders()); err != nil {
 		return err
 	}
-	work, stop := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := engine.Run(work); err != nil {
-			log.Print(err)
-		}
-	})
+	stopEngine := start(ctx, func(ctx context.Context) error { return engine.Run(ctx) })
+	defer stopEngine()
 	totals := newTotals()
-	wg.Go(func() {
-		// Durable by its name: after a restart it goes on behind the last event that it handled.
-		err := engine.Attach(work, "totals", []tasker.EventType{domain.TaskCreatedType, domain.TaskCompletedType}, totals.handle,
+	// Durable by its name: after a restart it goes on behind the last event that it handled. It ends before the engine,
+	// whose connection it uses.
+	stopTotals := start(ctx, func(ctx context.Context) error {
+		return engine.Attach(ctx, "totals", []tasker.EventType{domain.TaskCreatedType, domain.TaskCompletedType}, totals.handle,
 			tasker.AttachOptions{From: tasker.FromBeginning})
-		if err != nil {
-			log.Print(err)
-		}
 	})
-	defer wg.Wait()
-	defer stop()
-	<-engine.Ready()
+	defer stopTotals()
+	select {
+	case <-engine.Ready():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if listen != "" {
-		return serve(ctx, listen, engine, totals)
+		return serve(ctx, listen, api(engine, totals))
 	}
 	paid, err := tasker.Run[map[string]string](ctx, engine, "order", Order{"ada", 4200}, tasker.Key("order-1"))
 	if err != nil {
 		return err
 	}
-	fmt.Println("receipt sent:", paid["receipt"])
-	fmt.Println("orders completed, as the subscriber counts them:", <-totals.first)
+	_, _ = fmt.Fprintln(out, "receipt sent:", paid["receipt"])
+	_, _ = fmt.Fprintln(out, "orders completed, as the subscriber counts them:", <-totals.first)
 	return nil
+}
+
+// start runs f in the background. The function that it returns ends its context, which the end of ctx does not, and waits
+// for it: what is started first is stopped last.
+func start(ctx context.Context, f func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := f(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			log.Print(err)
+		}
+	})
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // orders is the workflow: charge, then tell the warehouse and the customer at the same time.
@@ -114,8 +127,7 @@ func orders() *tasker.Workflow {
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("%s paid %d.%02d", o.Customer, o.Cents/100, o.Cents%100) + ", reference has " +
-			fmt.Sprint(len(payment.ID)) + " characters", nil
+		return fmt.Sprintf("%s paid %d.%02d, reference %s", o.Customer, o.Cents/100, o.Cents%100, payment.ID), nil
 	})
 	return tasker.Define("order").
 		Step("charge", charge, tasker.Retries(5), tasker.DependentSystem("payments")).
@@ -152,7 +164,8 @@ func (t *totals) handle(_ context.Context, e tasker.Event) error {
 	return nil
 }
 
-func serve(ctx context.Context, listen string, engine *tasker.Engine, t *totals) error {
+// api is what customers talk to.
+func api(engine *tasker.Engine, t *totals) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", func(w http.ResponseWriter, r *http.Request) {
 		var o Order
@@ -176,7 +189,11 @@ func serve(ctx context.Context, listen string, engine *tasker.Engine, t *totals)
 		defer t.mu.Unlock()
 		_, _ = fmt.Fprintln(w, t.completed)
 	})
-	s := &http.Server{Addr: listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	return mux
+}
+
+func serve(ctx context.Context, listen string, handler http.Handler) error {
+	s := &http.Server{Addr: listen, Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
 	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return err
