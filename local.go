@@ -311,20 +311,18 @@ func (e *Engine) sequence(ctx context.Context, partition int, id domain.TaskID) 
 }
 
 // annotate stores what the annotation hook of a task handler returned.
-func (e *Engine) annotate(id domain.TaskID, notes []domain.Annotation, round int) {
-	c := e.parts[e.partition(id)]
-	for _, n := range notes {
-		if len(n.Value) > domain.InlineLog || len(n.Kind) > maxText || len(n.Step) > maxText {
-			e.config.Logger.Warn("an annotation was not stored: it is too large", "task", id, "bytes", len(n.Value), "most", domain.InlineLog)
+func (e *Engine) annotate(n executor.Notes) {
+	var notes []domain.AnnotateTask
+	for _, x := range n.Notes {
+		if len(x.Value) > domain.InlineLog || len(x.Kind) > maxText || len(x.Step) > maxText {
+			e.config.Logger.Warn("an annotation was not stored: it is too large", "task", n.Task, "bytes", len(x.Value), "most", domain.InlineLog)
 			continue
 		}
-		cmd := domain.AnnotateTask{Kind: n.Kind, Step: n.Step, Round: round, Value: n.Value}
-		if err := c.Do(id, cmd, domain.ByHandler, func(a subscribers.Answer) {
-			if a.Err != nil {
-				e.config.Logger.Warn("an annotation was not stored", "task", id, "error", a.Err)
-			}
-		}); err != nil {
-			e.config.Logger.Warn("an annotation was not stored", "task", id, "error", err)
-		}
+		notes = append(notes, domain.AnnotateTask{Kind: x.Kind, Step: x.Step, Round: n.Round, Value: x.Value})
 	}
+	if len(notes) == 0 {
+		n.Stored(nil)
+		return
+	}
+	e.parts[n.Partition].Annotate(n.Task, notes, n.Void, n.Stored)
 }

@@ -73,13 +73,24 @@ func NewPartition(number int) *Partition {
 }
 
 // Apply folds a stored commit: replay. It is the live path of the coordinator without the coordinator: Fold for every
-// record, then Settle for every task that the commit touched.
-func (p *Partition) Apply(c domain.Commit) error {
+// record, then Retire for every task that the commit touched.
+func (p *Partition) Apply(c domain.Commit) error { return p.Replay(c, nil) }
+
+// Replay is Apply that tells of every record as it is folded, with the task that it is about; nil when that is not in
+// memory, or there is none. The task is only valid during the call.
+func (p *Partition) Replay(c domain.Commit, tell func(domain.Record, *domain.Task)) error {
 	var last *Entry
 	for _, r := range c.Records {
 		e, err := p.Fold(r)
 		if err != nil {
 			return fmt.Errorf("event %s: %w", r.ID(), err)
+		}
+		if tell != nil {
+			var t *domain.Task
+			if e != nil {
+				t = e.Task
+			}
+			tell(r, t)
 		}
 		if e != last && last != nil {
 			p.Retire(last)

@@ -1,6 +1,10 @@
 package subscribers
 
-import "github.com/tasker-go/tasker/domain"
+import (
+	"context"
+
+	"github.com/tasker-go/tasker/domain"
+)
 
 // Reactor is a subscriber inside the commit. React is level-triggered: it looks at the state of the task, not at what
 // has happened, and gives no command for a settled state; so a restart, or a commit that was cut short, is repaired by
@@ -44,6 +48,19 @@ type Subscriber interface {
 type Withdrawer interface {
 	Subscriber
 	Withdraw(c Committed)
+}
+
+// Recoverer is a subscriber that stores something of its own after an event, and that a crash may keep from it.
+type Recoverer interface {
+	Subscriber
+	// Recover is called before the partition is loaded. saw is then told of every event that the newest snapshot does not
+	// hold, with the task as it was then (nil for an event without one, or about a task that has ended); opened is called
+	// when the partition is open, on the coordinator's goroutine, and not at all when it cannot be opened. Both nil: nothing
+	// is to be recovered.
+	Recover(partition int) (saw func(Committed), opened func())
+	// Settle is called before a snapshot of the partition is written that hides the events up to that sequence: it returns
+	// when nothing is to be recovered from them any more. false gives the snapshot up. It may take its time.
+	Settle(ctx context.Context, partition int, sequence uint64) bool
 }
 
 // Committed is an event with the task that it is about (nil for the facts without one). The task may be ahead of the

@@ -123,8 +123,9 @@ type Coordinator struct {
 	metrics     metrics
 
 	// Of the last loading; the coordinator's goroutine only.
-	loaded   domain.SnapshotInfo // what it began with
-	replayed int64               // bytes of the log behind it
+	loaded    domain.SnapshotInfo // what it began with
+	replayed  int64               // bytes of the log behind it
+	recovered []func()            // to call when the partition is open
 }
 
 // Phase says what a coordinator is doing.
@@ -260,6 +261,41 @@ func (c *Coordinator) Confirm(id domain.TaskID, cmd domain.Command, reply func(A
 		refuse: func(err error) { reply(Answer{Task: id, Err: err}) },
 	})
 	c.mu.Unlock()
+	c.poke()
+}
+
+// Annotate stores the notes of a hook, in one commit as far as one can hold them. void is asked just before, on the
+// coordinator's goroutine. reply comes when all are stored; ErrNotOwner when none is, because the partition, or the run
+// that the notes are about, is another's. It waits in line with the reports, and is never refused for want of room.
+func (c *Coordinator) Annotate(id domain.TaskID, notes []domain.AnnotateTask, void func() bool, reply func(error)) {
+	in := input{
+		what: "notes about task " + id.String(),
+		do: func(m *Machine, now domain.Instant) {
+			if void() {
+				reply(ErrNotOwner)
+				return
+			}
+			var errs []error
+			for i, note := range notes {
+				m.Do(id, note, domain.ByHandler, now, func(a Answer) {
+					if errs = append(errs, a.Err); i == len(notes)-1 {
+						reply(errors.Join(errs...))
+					}
+				})
+			}
+		},
+		refuse: reply,
+	}
+	c.mu.Lock()
+	owning := c.phase == Owning && !c.stopping
+	if owning {
+		c.reports = append(c.reports, in)
+	}
+	c.mu.Unlock()
+	if !owning {
+		reply(ErrNotOwner)
+		return
+	}
 	c.poke()
 }
 

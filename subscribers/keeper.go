@@ -2,6 +2,7 @@ package subscribers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -100,10 +101,27 @@ func (k *keeper) begin(ctx context.Context) {
 			Partition: k.o.Partition, Sequence: sequence, CommitID: commit, Format: projections.SnapshotFormat,
 		}
 		go func() {
+			if !k.o.settled(ctx, sequence) {
+				k.keep(ctx, frozen, info, errOwed)
+				return
+			}
 			stored, err := k.write(ctx, frozen, info)
 			k.keep(ctx, frozen, stored, err)
 		}()
 	})
+}
+
+// errOwed: the next owner has to see what the snapshot would hide.
+var errOwed = errors.New("a subscriber has not settled what it owes")
+
+// settled waits until no subscriber needs the events up to that sequence any more.
+func (c *Coordinator) settled(ctx context.Context, sequence uint64) bool {
+	for _, s := range c.Subscribers {
+		if r, ok := s.(Recoverer); ok && !r.Settle(ctx, c.Partition, sequence) {
+			return false
+		}
+	}
+	return true
 }
 
 func (k *keeper) write(ctx context.Context, frozen *projections.Frozen, info domain.SnapshotInfo) (domain.SnapshotInfo, error) {
@@ -132,9 +150,12 @@ func (k *keeper) finished(r keeping) {
 	k.o.m.state.Thaw(k.frozen)
 	k.frozen = nil
 	k.cancel()
-	if r.err != nil {
+	switch {
+	case errors.Is(r.err, errOwed):
+		k.o.Logger.Debug("no snapshot", "partition", k.o.Partition, "reason", r.err)
+	case r.err != nil:
 		k.o.Logger.Error("keeping the partition failed", "partition", k.o.Partition, "error", r.err)
-	} else {
+	default:
 		k.taken = r.info
 		k.o.metrics.snapshots.Add(1)
 		k.o.Logger.Debug("snapshot", "partition", k.o.Partition, "sequence", r.info.Sequence, "bytes", r.info.Size)

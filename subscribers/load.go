@@ -30,6 +30,7 @@ func (e *GapError) Error() string {
 // load folds the newest valid snapshot and the log behind it.
 func (c *Coordinator) load(ctx context.Context) (*projections.Partition, error) {
 	c.loaded, c.replayed = domain.SnapshotInfo{}, 0
+	tell := c.recover()
 	bounds, err := c.log.Bounds(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("partition %02d: %w", c.Partition, err)
@@ -44,7 +45,7 @@ func (c *Coordinator) load(ctx context.Context) (*projections.Partition, error) 
 		}
 		state = projections.NewPartition(c.Partition)
 	}
-	if err := c.replay(ctx, state); err != nil {
+	if err := c.replay(ctx, state, tell); err != nil {
 		return nil, err
 	}
 	if state.Sequence < bounds.Last {
@@ -110,8 +111,29 @@ func (c *Coordinator) trySnapshot(ctx context.Context, info domain.SnapshotInfo,
 	return state, nil
 }
 
+// recover asks the subscribers who of them wants to hear of what is loaded; nil when nobody does.
+func (c *Coordinator) recover() func(domain.Record, *domain.Task) {
+	var all []func(Committed)
+	c.recovered = nil
+	for _, s := range c.Subscribers {
+		if r, ok := s.(Recoverer); ok {
+			if saw, opened := r.Recover(c.Partition); saw != nil {
+				all, c.recovered = append(all, saw), append(c.recovered, opened)
+			}
+		}
+	}
+	if all == nil {
+		return nil
+	}
+	return func(r domain.Record, t *domain.Task) {
+		for _, saw := range all {
+			saw(Committed{Record: r, Task: t})
+		}
+	}
+}
+
 // replay folds the log behind the state's sequence.
-func (c *Coordinator) replay(ctx context.Context, state *projections.Partition) error {
+func (c *Coordinator) replay(ctx context.Context, state *projections.Partition, tell func(domain.Record, *domain.Task)) error {
 	var decoder domain.Decoder
 	return c.log.Scan(ctx, state.Sequence+1, func(msg domain.Message) error {
 		if msg.Sequence != state.Sequence+1 {
@@ -125,7 +147,7 @@ func (c *Coordinator) replay(ctx context.Context, state *projections.Partition) 
 		}
 		commit, err := decoder.Decode(msg.Data, c.Partition, msg.Sequence)
 		if err == nil {
-			err = state.Apply(commit)
+			err = state.Replay(commit, tell)
 		}
 		if err == nil {
 			return nil

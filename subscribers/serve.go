@@ -113,6 +113,10 @@ func (o *ownership) open(ctx context.Context) error {
 	}
 	o.opened = true
 	o.setPhase(Owning, nil)
+	for _, opened := range o.recovered {
+		opened()
+	}
+	o.recovered = nil
 	return nil
 }
 

@@ -19,13 +19,14 @@ const (
 	AnnotateLimit  = time.Minute // how long a hook may take
 )
 
-// hook runs the annotation hooks (SEMANTICS 9): nothing depends on them.
+// hook runs the annotation hooks (SEMANTICS 9). No task depends on them.
 type hook struct {
 	mu      sync.Mutex
+	owed    map[*ended]bool // runs whose notes are not stored: they wait, run, or are being stored
 	waiting []*ended
 	workers int
 	stopped bool
-	stops   map[*ended]context.CancelFunc
+	left    map[int]uint64 // by partition: the lowest end of a run that is left to the next process
 }
 
 // ended is a run of a task that has ended.
@@ -36,41 +37,103 @@ type ended struct {
 	round     int
 	def       *domain.Definition
 	steps     []domain.Step
+	partition int
+	sequence  uint64 // of the message with its end
+
+	// Guarded by hook.mu.
+	stop context.CancelFunc // of its hook, while that runs
+	void bool               // it is not this process's any more
+	over chan struct{}      // closed when it is not owed any more; nil until somebody waits
 }
 
 // runEnded queues the hook of a task whose run ended, if it has one.
 func (e *Executor) runEnded(c subscribers.Committed) {
+	if run := e.endOf(c); run != nil {
+		e.owe(run)
+	}
+}
+
+// endOf is the run that the event ended; nil when its definition has no hook here, and when none ended.
+func (e *Executor) endOf(c subscribers.Committed) *ended {
 	t := c.Task
 	if t == nil {
-		return
+		return nil
 	}
 	a := e.registry.Load().annotator(t.Definition)
 	if a == nil || e.cfg.Annotate == nil {
-		return
+		return nil
 	}
 	if _, cancelled := c.Record.Event.(domain.TaskCancelled); cancelled && t.Failed != "" {
-		return // this run ended when the task failed
+		return nil // this run ended when the task failed
 	}
-	run := &ended{annotator: a, task: taskView(t), context: t.Context, round: roundOf(t, c.Record), def: t.Definition, steps: slices.Clone(t.Steps)}
+	run := &ended{
+		annotator: a, task: taskView(t), context: t.Context, round: roundOf(t, c.Record), def: t.Definition, steps: slices.Clone(t.Steps),
+		partition: c.Record.Position.Partition, sequence: c.Record.Position.Sequence,
+	}
 	for i := range run.steps {
 		hideFuture(&run.steps[i], c.Record)
 		if s := &run.steps[i]; s.EndedAt > c.Record.At {
 			s.State = domain.Error
 		}
 	}
+	return run
+}
+
+// owe queues the hook of a run.
+func (e *Executor) owe(run *ended) {
 	h := &e.hook
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.stopped || len(h.waiting) >= MaxUnannotated {
+	switch {
+	case h.stopped:
+		h.leave(run)
+		return
+	case len(h.waiting) >= MaxUnannotated:
 		e.count.unannotated.Add(1)
-		e.cfg.Logger.Warn("annotations lost: too many hooks wait, or the engine stops", "task", t.ID.String(), "round", run.round)
+		e.cfg.Logger.Warn("annotations lost: too many hooks wait", "task", run.task.ID.String(), "round", run.round)
 		return
 	}
 	e.pending.Add(1)
+	if h.owed == nil {
+		h.owed = map[*ended]bool{}
+	}
+	h.owed[run] = true
 	h.waiting = append(h.waiting, run)
 	if h.workers < MaxAnnotators {
 		h.workers++
 		go e.annotateAll()
+	}
+}
+
+// leave notes that the next process has to see to the run.
+func (h *hook) leave(run *ended) {
+	if h.left == nil {
+		h.left = map[int]uint64{}
+	}
+	if lowest, ok := h.left[run.partition]; !ok || run.sequence < lowest {
+		h.left[run.partition] = run.sequence
+	}
+}
+
+// settle ends what is owed for a run, unless somebody else has done so; say is called if it does.
+func (e *Executor) settle(run *ended, say func()) {
+	h := &e.hook
+	h.mu.Lock()
+	ours := h.owed[run]
+	if ours {
+		delete(h.owed, run)
+		run.void = true
+		if run.stop != nil {
+			run.stop()
+		}
+		if run.over != nil {
+			close(run.over)
+		}
+	}
+	h.mu.Unlock()
+	if ours {
+		say()
+		e.done()
 	}
 }
 
@@ -98,11 +161,12 @@ func (e *Executor) annotateAll() {
 		run := h.waiting[0]
 		h.waiting[0] = nil
 		h.waiting = h.waiting[1:]
-		ctx, stop := context.WithTimeout(context.Background(), AnnotateLimit)
-		if h.stops == nil {
-			h.stops = map[*ended]context.CancelFunc{}
+		if run.void {
+			h.mu.Unlock()
+			continue
 		}
-		h.stops[run] = stop
+		ctx, stop := context.WithTimeout(context.Background(), AnnotateLimit)
+		run.stop = stop
 		h.mu.Unlock()
 
 		done := make(chan struct{})
@@ -112,30 +176,10 @@ func (e *Executor) annotateAll() {
 		}()
 		<-done
 		stop()
-		h.mu.Lock()
-		delete(h.stops, run)
-		h.mu.Unlock()
-		e.done()
 	}
 }
 
-// stop ends the hooks that run and forgets those that wait.
-func (h *hook) stop(e *Executor) {
-	h.mu.Lock()
-	waiting := h.waiting
-	h.waiting, h.stopped = nil, true
-	for _, stop := range h.stops {
-		stop()
-	}
-	h.mu.Unlock()
-	for _, run := range waiting {
-		e.count.unannotated.Add(1)
-		e.cfg.Logger.Warn("annotations lost: the engine stops", "task", run.task.ID.String(), "round", run.round)
-		e.done()
-	}
-}
-
-// annotate calls the hook. Whatever goes wrong is logged and changes nothing.
+// annotate calls the hook and hands its notes over. Whatever goes wrong is logged and changes nothing.
 func (e *Executor) annotate(ctx context.Context, run *ended) {
 	var notes []domain.Annotation
 	err := fmt.Errorf("it called runtime.Goexit")
@@ -145,18 +189,38 @@ func (e *Executor) annotate(ctx context.Context, run *ended) {
 			err = fmt.Errorf("panic: %s", textOf(p))
 			attrs = append(attrs, "stack", string(debug.Stack()))
 		}
-		if err != nil {
-			e.count.unannotated.Add(1)
-			attrs = append(attrs, "task", run.task.ID.String(), "round", run.round, "error", err)
-			e.cfg.Logger.Error("the annotation hook failed; the task stays without its notes", attrs...)
-			return
-		}
-		e.count.annotated.Add(1)
-		if len(notes) > 0 {
-			e.cfg.Annotate(run.task.ID, notes, run.round)
+		switch {
+		case err != nil:
+			e.unannotated(run, "the annotation hook failed; the task stays without its notes", err, attrs...)
+		case len(notes) == 0:
+			e.annotated(run)
+		default:
+			e.cfg.Annotate(Notes{
+				Partition: run.partition, Task: run.task.ID, Round: run.round, Notes: notes,
+				Void: func() bool { return e.hook.isVoid(run) },
+				Stored: func(err error) {
+					if err != nil {
+						e.unannotated(run, "the notes of the annotation hook were not stored", err)
+						return
+					}
+					e.annotated(run)
+				},
+			})
 		}
 	}()
 	notes, err = e.callHook(ctx, run)
+}
+
+func (e *Executor) annotated(run *ended) {
+	e.settle(run, func() { e.count.annotated.Add(1) })
+}
+
+// unannotated says what went wrong, unless the run is another owner's by now.
+func (e *Executor) unannotated(run *ended, what string, err error, attrs ...any) {
+	e.settle(run, func() {
+		e.count.unannotated.Add(1)
+		e.cfg.Logger.Error(what, append(attrs, "task", run.task.ID.String(), "round", run.round, "error", err)...)
+	})
 }
 
 func (e *Executor) callHook(ctx context.Context, run *ended) ([]domain.Annotation, error) {
@@ -182,6 +246,7 @@ func (e *Executor) callHook(ctx context.Context, run *ended) ([]domain.Annotatio
 	if err != nil {
 		return nil, err
 	}
+	notes = slices.Clone(notes) // the hook may return the same slice every time
 	for i := range notes {
 		if notes[i].Value, err = encode(notes[i].Value); err != nil {
 			return nil, fmt.Errorf("annotation %q is not JSON: %w", notes[i].Kind, err)

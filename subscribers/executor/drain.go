@@ -47,6 +47,6 @@ func (e *Executor) interruptAll() {
 			}
 		}
 	}
-	e.hook.stop(e)
+	e.leaveTo(-1, true)
 	e.passOn()
 }

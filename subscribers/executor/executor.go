@@ -12,6 +12,7 @@
 //	signals.go     who calls a handler tells the taps
 //	outcome.go     what becomes of a handler's answer
 //	annotate.go    the hook at the end of a run
+//	owed.go        the hooks that a crash cut off
 //	drain.go       stopping
 package executor
 
@@ -43,8 +44,8 @@ type Config struct {
 	// Confirm hands a CheckpointStep over and returns when it is stored; domain.ErrStale when the execution is not the
 	// current one any more. nil: handlers cannot store checkpoints.
 	Confirm func(ctx context.Context, partition int, task domain.TaskID, cmd domain.Command) error
-	// Annotate hands the notes of the annotation hook over, with the round of the task that they are about.
-	Annotate func(task domain.TaskID, notes []domain.Annotation, round int)
+	// Annotate hands the notes of an annotation hook over; it must not block. nil: hooks are not called.
+	Annotate func(n Notes)
 	// Load reads a payload that is not inline: by its position in the log, or from the blob store.
 	Load func(ctx context.Context, p domain.Payload) (json.RawMessage, error)
 	// Store makes a payload of a result that is larger than domain.InlineLog: it goes to the blob store before it is
@@ -244,11 +245,13 @@ func (e *Executor) endStep(c subscribers.Committed, step string, attempt int, ca
 	}
 }
 
-// CancelPartition cancels the executions of a partition that this process has lost. Nothing is reported for them.
+// CancelPartition cancels the executions and annotation hooks of a partition that this process has lost. Nothing is
+// reported for them.
 func (e *Executor) CancelPartition(partition int) {
 	for _, x := range e.shard(partition).all(partition) {
 		e.cancel(x, ErrPartitionLost)
 	}
+	e.leaveTo(partition, false)
 }
 
 func (e *Executor) shard(partition int) *active { return &e.active[uint(partition)%activeShards] } // #nosec G115 -- never negative

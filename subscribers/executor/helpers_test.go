@@ -59,10 +59,15 @@ func newBench(tb testing.TB, c Config, d *domain.Definition) *bench {
 			b.reports = append(b.reports, report{partition, task, cmd, time.Since(b.began)})
 		}
 	}
-	c.Annotate = func(_ domain.TaskID, notes []domain.Annotation, round int) {
+	c.Annotate = func(n Notes) {
+		if n.Void() {
+			n.Stored(subscribers.ErrNotOwner)
+			return
+		}
 		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.notes, b.round = append(b.notes, notes...), round
+		b.notes, b.round = append(b.notes, n.Notes...), n.Round
+		b.mu.Unlock()
+		n.Stored(nil)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))

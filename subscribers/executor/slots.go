@@ -234,7 +234,7 @@ type Stats struct {
 	Cancelled   uint64 // ended from outside: by an operator, a deadline, or the loss of the partition
 	Late        uint64 // outcomes that came after the end and were dropped
 	Annotated   uint64 // calls of the annotation hook that went well
-	Unannotated uint64 // calls that failed, and runs for which too many waited
+	Unannotated uint64 // calls that failed, notes that were not stored, and runs for which too many waited
 }
 
 // HandlerStats is the slots of one handler name.
