@@ -264,41 +264,6 @@ func (c *Coordinator) Confirm(id domain.TaskID, cmd domain.Command, reply func(A
 	c.poke()
 }
 
-// Annotate stores the notes of a hook, in one commit as far as one can hold them. void is asked just before, on the
-// coordinator's goroutine. reply comes when all are stored; ErrNotOwner when none is, because the partition, or the run
-// that the notes are about, is another's. It waits in line with the reports, and is never refused for want of room.
-func (c *Coordinator) Annotate(id domain.TaskID, notes []domain.AnnotateTask, void func() bool, reply func(error)) {
-	in := input{
-		what: "notes about task " + id.String(),
-		do: func(m *Machine, now domain.Instant) {
-			if void() {
-				reply(ErrNotOwner)
-				return
-			}
-			var errs []error
-			for i, note := range notes {
-				m.Do(id, note, domain.ByHandler, now, func(a Answer) {
-					if errs = append(errs, a.Err); i == len(notes)-1 {
-						reply(errors.Join(errs...))
-					}
-				})
-			}
-		},
-		refuse: reply,
-	}
-	c.mu.Lock()
-	owning := c.phase == Owning && !c.stopping
-	if owning {
-		c.reports = append(c.reports, in)
-	}
-	c.mu.Unlock()
-	if !owning {
-		reply(ErrNotOwner)
-		return
-	}
-	c.poke()
-}
-
 // Resume says that slots may be free.
 func (c *Coordinator) Resume() {
 	c.holds.Store(true)

@@ -111,19 +111,6 @@ func (k *keeper) begin(ctx context.Context) {
 	})
 }
 
-// errOwed: the next owner has to see what the snapshot would hide.
-var errOwed = errors.New("a subscriber has not settled what it owes")
-
-// settled waits until no subscriber needs the events up to that sequence any more.
-func (c *Coordinator) settled(ctx context.Context, sequence uint64) bool {
-	for _, s := range c.Subscribers {
-		if r, ok := s.(Recoverer); ok && !r.Settle(ctx, c.Partition, sequence) {
-			return false
-		}
-	}
-	return true
-}
-
 func (k *keeper) write(ctx context.Context, frozen *projections.Frozen, info domain.SnapshotInfo) (domain.SnapshotInfo, error) {
 	r, w := io.Pipe()
 	go func() {

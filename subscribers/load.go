@@ -111,27 +111,6 @@ func (c *Coordinator) trySnapshot(ctx context.Context, info domain.SnapshotInfo,
 	return state, nil
 }
 
-// recover asks the subscribers who of them wants to hear of what is loaded; nil when nobody does.
-func (c *Coordinator) recover() func(domain.Record, *domain.Task) {
-	var all []func(Committed)
-	c.recovered = nil
-	for _, s := range c.Subscribers {
-		if r, ok := s.(Recoverer); ok {
-			if saw, opened := r.Recover(c.Partition); saw != nil {
-				all, c.recovered = append(all, saw), append(c.recovered, opened)
-			}
-		}
-	}
-	if all == nil {
-		return nil
-	}
-	return func(r domain.Record, t *domain.Task) {
-		for _, saw := range all {
-			saw(Committed{Record: r, Task: t})
-		}
-	}
-}
-
 // replay folds the log behind the state's sequence.
 func (c *Coordinator) replay(ctx context.Context, state *projections.Partition, tell func(domain.Record, *domain.Task)) error {
 	var decoder domain.Decoder
