@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -198,17 +199,26 @@ func (e *Executor) annotate(ctx context.Context, run *ended) {
 			e.cfg.Annotate(Notes{
 				Partition: run.partition, Task: run.task.ID, Round: run.round, Notes: notes,
 				Void: func() bool { return e.hook.isVoid(run) },
-				Stored: func(err error) {
-					if err != nil {
-						e.unannotated(run, "the notes of the annotation hook were not stored", err)
-						return
-					}
-					e.annotated(run)
-				},
+				Stored: func(err error) { e.stored(run, err) },
 			})
 		}
 	}()
 	notes, err = e.callHook(ctx, run)
+}
+
+// stored is told what became of the notes.
+func (e *Executor) stored(run *ended, err error) {
+	for _, lost := range []error{subscribers.ErrNotOwner, subscribers.ErrNotRunning, subscribers.ErrOutcomeUnknown} {
+		if errors.Is(err, lost) {
+			e.leave(run) // the log knows, and tells the next owner
+			return
+		}
+	}
+	if err != nil {
+		e.unannotated(run, "the notes of the annotation hook were not stored", err)
+		return
+	}
+	e.annotated(run)
 }
 
 func (e *Executor) annotated(run *ended) {

@@ -159,11 +159,25 @@ func (h *hook) oldest(partition int, sequence uint64) (over <-chan struct{}, lef
 	return nil, false
 }
 
-// leaveTo gives up the hooks of a partition, or of all when it is negative: another owner, or the next process, sees to
-// their runs.
+// leave gives up a run whose notes this owner cannot store any more.
+func (e *Executor) leave(run *ended) {
+	h := &e.hook
+	h.mu.Lock()
+	if h.owed[run] {
+		h.leave(run)
+	}
+	h.mu.Unlock()
+	e.settle(run, func() {})
+}
+
+// leaveTo gives up the hooks of a partition, or of all when it is negative: another owner sees to their runs, or with next
+// another process, for which this one must not hide them.
 func (e *Executor) leaveTo(partition int, next bool) {
 	h := &e.hook
 	h.mu.Lock()
+	if !next {
+		delete(h.left, partition) // this ownership is over, and so are its snapshots
+	}
 	var given []*ended
 	for run := range h.owed {
 		if partition < 0 || run.partition == partition {

@@ -173,6 +173,23 @@ func TestNotesOfALostPartitionAreNotStored(t *testing.T) {
 	})
 }
 
+func TestNotesThatTheOwnerCannotStoreAnyMoreAreLeftToTheNextOne(t *testing.T) {
+	b := annotated(t, &kept{})
+	b.exec.cfg.Annotate = func(n Notes) { n.Stored(fmt.Errorf("stopping: %w", subscribers.ErrNotOwner)) }
+	b.commit(domain.TaskCancelled{})
+	b.drain()
+	if st := b.exec.Stats(); st.Annotated+st.Unannotated != 0 {
+		t.Errorf("%+v", st)
+	}
+	if b.exec.Settle(t.Context(), 3, b.seq) || !b.exec.Settle(t.Context(), 3, b.seq-1) {
+		t.Error("a last snapshot would hide the run")
+	}
+	b.exec.CancelPartition(3)
+	if !b.exec.Settle(t.Context(), 3, b.seq) {
+		t.Error("what the last ownership left holds up the snapshots of the next one")
+	}
+}
+
 func TestNotesThatCannotBeStoredAreCountedAsMissing(t *testing.T) {
 	b := annotated(t, &kept{})
 	b.exec.cfg.Annotate = func(n Notes) { n.Stored(errors.New("no room")) }
