@@ -223,3 +223,19 @@ func TestFailureOfTheOtherTeamIsNamedAndMended(t *testing.T) {
 		}
 	})
 }
+
+func TestNobodyGetsMoreThanWasPaid(t *testing.T) {
+	taskertest.Run(t, func(t *testing.T, e *taskertest.Engine) {
+		c := newCompany(t, e)
+		tooMuch := small
+		tooMuch.Cents++
+		e.When("process_refund", tooMuch, success).ThenFail("update_ticket_status")
+		other := e.MustTask(c.paymentsTasks(t)[0].ID)
+		if first := other.Steps[0]; first.Attempt != 1 || first.Error == nil || first.Error.Kind != domain.KindPermanent {
+			t.Errorf("validate_payment_eligibility: %+v, want one attempt that failed for good", first)
+		}
+		if left := c.payments.Left("pay_1"); left != 2476 {
+			t.Errorf("%d cents are left, want 2476", left)
+		}
+	})
+}
