@@ -198,7 +198,7 @@ func (e *Executor) annotate(ctx context.Context, run *ended) {
 		default:
 			e.cfg.Annotate(Notes{
 				Partition: run.partition, Task: run.task.ID, Round: run.round, Notes: notes,
-				Void: func() bool { return e.hook.isVoid(run) },
+				Void:   func() bool { return e.hook.isVoid(run) },
 				Stored: func(err error) { e.stored(run, err) },
 			})
 		}
