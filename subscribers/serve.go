@@ -48,7 +48,7 @@ func (c *Coordinator) own(ctx context.Context, lease *held) error {
 		}
 		o := &ownership{Coordinator: c, lease: lease, renewed: renewed}
 		o.m = NewMachine(MachineConfig{
-			State: state, Writer: writerID(), Reactors: c.NewReactors(), Subscribers: c.Subscribers, MaxKeys: c.MaxKeys, Idempotency: c.Idempotency,
+			State: state, Writer: writerID(), Reactors: c.NewReactors(), Subscribers: c.Subscribers, Tap: c.Tap, MaxKeys: c.MaxKeys, Idempotency: c.Idempotency,
 			Unclear: func(t *domain.Task) {
 				c.Logger.Error("the state of a task is unclear; please report this", "task", t.ID, "context", t.ExecutionContext())
 			},
