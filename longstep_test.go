@@ -60,9 +60,19 @@ func TestATypedHandlerGoesOnAtItsCheckpoint(t *testing.T) {
 		if last := all[len(all)-1]; last.Done != 12 || last.Total != 12 || last.Message != "copying" || last.Attempt != 2 {
 			t.Errorf("the last progress is %+v", last)
 		}
+		step := e.MustStep(s.ID(), "items")
+		if p := step.Progress; p == nil || p.Done != 12 || p.Total != 12 || p.Message != "copying" || p.At.IsZero() || step.Checkpoint != nil {
+			t.Errorf("the complete step shows progress %+v and checkpoint %s", p, step.Checkpoint)
+		}
 		if len(all) > 9 { // 5.6 s of work in two executions, and each one's first and last
 			t.Errorf("%d facts of progress", len(all))
 		}
+		again := e.MustSubmit("copy", items{12})
+		e.Advance(3 * time.Second)
+		if step := e.MustStep(again, "items"); step.State != domain.Error || string(step.Checkpoint) != "5" || step.Progress.Done != 7 {
+			t.Errorf("between the attempts it is %+v", step)
+		}
+		e.MustWait(again)
 		if c := e.Emitted(s.ID())[0]; c.Step != "items" || c.Attempt != 2 || string(c.Data) != `{"n":12}` {
 			t.Errorf("emitted %+v", c)
 		}

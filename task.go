@@ -62,6 +62,18 @@ type Step struct {
 	Result     json.RawMessage   `json:"result,omitempty"`
 	// DependentSystem is the outside system that the step talks to, as its template says.
 	DependentSystem string `json:"dependent_system,omitempty"`
+	// Progress is how far the last execution said that it has come; nil when it has not.
+	Progress *StepProgress `json:"progress,omitempty"`
+	// Checkpoint is what the next attempt would find with Resume; nil = nothing.
+	Checkpoint json.RawMessage `json:"checkpoint,omitempty"`
+}
+
+// StepProgress is how far a step says that it has come; see Progress.
+type StepProgress struct {
+	Done    int       `json:"done"`
+	Total   int       `json:"total,omitempty"` // 0: nobody knows
+	Message string    `json:"message,omitempty"`
+	At      time.Time `json:"at"`
 }
 
 // Filter chooses tasks.
@@ -174,7 +186,10 @@ func (r *router) step(ctx context.Context, t *domain.Task, i int) (Step, error) 
 		Name: tpl.Name, Handler: tpl.Handler, DependsOn: tpl.DependsOn, State: s.State, Skipped: s.Skipped, Ready: t.Ready(i),
 		Optional: tpl.Optional, Attempt: int(s.Attempt), Executions: int(s.Executions), Round: int(s.Round), RetryLimit: t.RetryLimit(i),
 		StartedAt: s.StartedAt.Time(), EndedAt: s.EndedAt.Time(), Error: s.LastError(), Result: result,
-		DependentSystem: tpl.DependentSystem,
+		DependentSystem: tpl.DependentSystem, Checkpoint: s.Cursor(),
+	}
+	if p := s.Progress(); p != nil {
+		v.Progress = &StepProgress{Done: p.Done, Total: p.Total, Message: p.Message, At: p.At.Time()}
 	}
 	switch s.State {
 	case domain.Error:

@@ -216,3 +216,20 @@ func TestEventsAreAppliedOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestTheStateOfAStepSaysWhatItWaitsForAndHowFarItIs(t *testing.T) {
+	for want, s := range map[string]tasker.Step{
+		"ready": {Ready: true},
+		`ready (no handler "x" is registered in this process)`: {Ready: true, Held: `no handler "x" is registered in this process`},
+		"in_progress": {State: domain.InProgress},
+		"in_progress (40 of 100, half an hour left)": {
+			State: domain.InProgress, Progress: &tasker.StepProgress{Done: 40, Total: 100, Message: "half an hour left"},
+		},
+		"complete": {State: domain.Complete, Progress: &tasker.StepProgress{Done: 100}},
+		"skipped":  {State: domain.Complete, Skipped: true},
+	} {
+		if got := stepState(&s); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -121,14 +121,23 @@ func stepState(s *tasker.Step) string {
 	switch {
 	case s.Skipped:
 		return "skipped"
+	case s.Ready && s.Held != "":
+		return "ready (" + s.Held + ")"
 	case s.Ready:
 		return "ready"
 	case !s.RetryAt.IsZero():
 		return "error (again " + moment(s.RetryAt) + ")"
 	case !s.SleepUntil.IsZero():
 		return "in_progress (sleeps until " + moment(s.SleepUntil) + ")"
+	case s.State == domain.InProgress && s.Progress != nil:
+		return "in_progress (" + progressOf(s.Progress) + ")"
 	}
 	return s.State.String()
+}
+
+// progressOf is how far a step says that it has come.
+func progressOf(p *tasker.StepProgress) string {
+	return progressText(domain.StepProgressed{Done: p.Done, Total: p.Total, Message: p.Message})
 }
 
 // attempts is how many executions of how many the round has had, the running one included, and the number of the last one
@@ -162,6 +171,7 @@ func (a *app) printStep(t *tasker.Task, s *tasker.Step) {
 	a.field("step", s.Name)
 	a.field("state", stepState(s))
 	a.field("handler", s.Handler)
+	a.field("system", s.DependentSystem)
 	a.field("depends on", strings.Join(s.DependsOn, ", "))
 	if s.Optional {
 		a.field("optional", "the task completes without it")
@@ -183,6 +193,10 @@ func (a *app) printStep(t *tasker.Task, s *tasker.Step) {
 		}
 		a.field("ended", text)
 	}
+	if p := s.Progress; p != nil {
+		a.field("progress", progressOf(p)+", at "+precise(p.At))
+	}
+	a.field("checkpoint", shortened(s.Checkpoint))
 	if e := s.Error; e != nil {
 		a.field("last error", oneLine(e.Message))
 		a.field("kind", strings.TrimSuffix(string(e.Kind)+", code "+e.Code, ", code "))
