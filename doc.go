@@ -36,9 +36,17 @@
 //		return strings.ToUpper(said), err
 //	})
 //
-// Below it is the contract that the engine calls: a StepHandler is given the task, its steps with their results, and
-// the step; a TaskHandler gives the step handlers of a definition, and may have a hook, Annotator, that leaves notes when
-// a run is over.
+// OptionalResultOf reads those of steps that may have been skipped or may have failed, ResultsOf those of all parents.
+// Logger writes to the log of the process, with task, step and attempt.
+//
+// Below it is the contract that the engine calls: a StepHandler is given the task, its steps with their results, and the
+// step; it may shape what it returned with the hook ResultsProcessor. A TaskHandler gives the step handlers of a
+// definition; Builder.TaskHandler, or Bind for a definition from a file, puts the two together. Its hooks are optional:
+// SchemaProvider gives the schema of the context, StepEstablisher changes the step templates before they are checked,
+// Annotator leaves notes with a task when a run is over, Identifier says which submissions are the same task.
+//
+// Handlers belong to a process: a step whose handler is not registered where its task is owned waits, and Task says what
+// for. FindTaskHandler and FindHandler look handlers up, Handlers and TaskHandlers list them.
 //
 // A handler that returns an error is called again after the step's backoff: 1, 2, 4 ... s, three executions in all;
 // see Retries, WithBackoff, NoRetry and Timeout. Permanent(err) fails the step at once, RetryAfter(d, err) names the
@@ -48,6 +56,33 @@
 // A handler runs at least once per attempt. Handlers that talk to others should use the step's idempotency key
 // (StepOf(ctx) gives it): it is the same for every attempt, and a new one after an operator's retry. And they should
 // watch their context, which ends at the step's timeout, when the step is cancelled, and when the engine has to stop.
+//
+// # Long steps
+//
+// A step that takes minutes or hours says how far it has come, so that the next attempt, after an error or a crash, does
+// not begin anew:
+//
+//	next := 0
+//	if _, err := tasker.Resume(ctx, &next); err != nil { // what the last attempt stored
+//		return 0, err
+//	}
+//	for ; next < len(rows); next++ {
+//		if err := copyRow(ctx, rows[next]); err != nil {
+//			return 0, err
+//		}
+//		tasker.Progress(ctx, next+1, len(rows), "copying")
+//		if next%100 == 99 {
+//			if err := tasker.Checkpoint(ctx, next+1); err != nil {
+//				return 0, err
+//			}
+//		}
+//	}
+//
+// Checkpoint returns when the cursor is stored; rows behind the last one are copied again after a crash, so copying a row
+// twice must do no harm. Its error says that this execution is not the current one any more: return it. Progress is for
+// people and stored at most once a second, Log stores lines with the step, and Heartbeat is a sign of life for steps
+// with a HeartbeatTimeout, which are given up and tried again when none comes. Emit stores a custom event that the step
+// declares (Emits), together with its outcome, for subscribers of that name.
 //
 // # Submitting and waiting
 //
@@ -68,8 +103,12 @@
 //
 // A submission with Key(k) is made once: the same key, for the same definition, is the same task until 24 h after its
 // end (Config.IdempotencyWindow), and Receipt.Created says whether this call made it. The same key with another input
-// gives ErrIdempotencyMismatch and the first task's id. When ErrOutcomeUnknown comes back, submit again, with the key
-// or with WithID(receipt.ID): it will not be doubled.
+// gives ErrIdempotencyMismatch and the first task's id: the context as it was submitted, before the schema's defaults are
+// filled in, and the steps to bypass. When ErrOutcomeUnknown comes back, submit again, with the key or with
+// WithID(receipt.ID): it will not be doubled.
+//
+// A definition may say what makes submissions without a key the same task: IdentityHash, the same content within the same
+// minute, say, or IdentityFunc, what a function of yours says. A key, or an id, comes before it.
 //
 // # Watching events
 //
@@ -90,7 +129,8 @@
 // # Testing
 //
 // Package taskertest runs an engine on a log in memory, in virtual time: hours of retries take milliseconds, and a
-// crash is one call. Handlers are tested alone with taskertest.Given.
+// crash is one call. Handlers are tested alone with taskertest.Given, which notes what they say: checkpoints, progress,
+// custom events.
 //
 // # What happens in a crash
 //

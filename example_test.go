@@ -2,6 +2,7 @@ package tasker_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"github.com/tasker-go/tasker"
 	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/infra/memlog"
+	"github.com/tasker-go/tasker/taskertest"
 )
 
 // start runs an engine on a log in memory, and returns how to stop it. On NATS only the Config differs: see the
@@ -212,6 +214,96 @@ func ExampleKey() {
 	_, err := engine.Submit(ctx, "order", Greeting{"bob"}, tasker.Key("order-7"))
 	fmt.Println(first.Created, again.Created, again.ID == first.ID, errors.Is(err, tasker.ErrIdempotencyMismatch))
 	// Output: true false true true
+}
+
+// The definition says what makes two submissions the same task: the same content within the same day.
+func ExampleBuilder_IdentityHash() {
+	engine, stop := start(tasker.Define("report").
+		Step("write", tasker.Handle(func(context.Context, Greeting) (string, error) { return "written", nil })).
+		IdentityHash(24 * time.Hour).
+		MustBuild())
+	defer stop()
+
+	ctx := context.Background()
+	first, _ := engine.Submit(ctx, "report", Greeting{"ann"})
+	again, _ := engine.Submit(ctx, "report", Greeting{"ann"})
+	other, _ := engine.Submit(ctx, "report", Greeting{"bob"})
+	fmt.Println(first.Created, again.Created, again.ID == first.ID, other.Created)
+	// Output: true false true true
+}
+
+// Refunds is a task handler with hooks: it says what its context has to look like, changes the steps before they are
+// checked, and leaves the handler of every step to the builder.
+type Refunds struct{}
+
+// Schema is that of the task's context.
+func (Refunds) Schema() json.RawMessage { return json.RawMessage(`{"required": ["amount"]}`) }
+
+// EstablishStepDependenciesAndDefaults puts every step behind the one before it.
+func (Refunds) EstablishStepDependenciesAndDefaults(steps []domain.StepTemplate) error {
+	for i := 1; i < len(steps); i++ {
+		steps[i].DependsOn = []string{steps[i-1].Name}
+	}
+	return nil
+}
+
+// Hooks of a task handler are methods that it may have or not.
+func ExampleBuilder_TaskHandler() {
+	says := func(text string) tasker.StepHandler {
+		return tasker.Handle(func(context.Context, map[string]any) (string, error) { return text, nil })
+	}
+	engine, stop := start(tasker.Define("refund").
+		Step("check", says("checked")).Step("pay", says("paid")).Step("tell", says("told")).
+		TaskHandler(Refunds{}).
+		MustBuild())
+	defer stop()
+
+	ctx := context.Background()
+	_, err := engine.Submit(ctx, "refund", map[string]int{})
+	fmt.Println(err)
+	fmt.Println(tasker.Run[map[string]string](ctx, engine, "refund", map[string]int{"amount": 7}))
+	// Output:
+	// the context of default.refund@0.1.0 is refused: context is not valid: /amount: is missing
+	// map[tell:told] <nil>
+}
+
+// A long step stores how far it has come; the next attempt goes on there.
+func ExampleCheckpoint() {
+	rows := []string{"ann", "bob", "cid", "dan", "eve"}
+	broken := true
+	copyAll := tasker.Handle(func(ctx context.Context, _ struct{}) (int, error) {
+		next := 0
+		if _, err := tasker.Resume(ctx, &next); err != nil {
+			return 0, err
+		}
+		for ; next < len(rows); next++ {
+			if broken && rows[next] == "dan" {
+				return 0, errors.New("the disk is full")
+			}
+			fmt.Println("copied", rows[next])
+			tasker.Progress(ctx, next+1, len(rows), "")
+			if err := tasker.Checkpoint(ctx, next+1); err != nil {
+				return 0, err // somebody cancelled the step, or another process runs it now
+			}
+		}
+		return next, tasker.Emit(ctx, "table.copied", map[string]int{"rows": next})
+	})
+
+	// In a test the handler is called by itself; an engine does the same between two attempts.
+	first := taskertest.Given(copyAll).Call(context.Background())
+	fmt.Println("attempt 1:", first.Err)
+	broken = false
+	cursor := first.Checkpoints[len(first.Checkpoints)-1]
+	second := taskertest.Given(copyAll).Attempt(2, first.Err).Checkpoint(cursor).Call(context.Background())
+	fmt.Println("attempt 2:", string(second.Result), "rows,", second.Emitted[0].Name, string(second.Emitted[0].Data))
+	// Output:
+	// copied ann
+	// copied bob
+	// copied cid
+	// attempt 1: the disk is full
+	// copied dan
+	// copied eve
+	// attempt 2: 5 rows, table.copied {"rows":5}
 }
 
 // A subscriber is told of events of the types that it names, after they have been stored.
