@@ -11,6 +11,9 @@
 //		Call(t.Context())
 //	if got.Permanent() { t.Fatal(got.Err) }
 //
+// Got holds what the handler said, too: checkpoints, progress, lines, custom events. Case.Checkpoint gives the next call
+// what an earlier one stored.
+//
 // # A workflow
 //
 // Run runs a test in a testing/synctest bubble, with an engine that is running. Register the workflow, submit a task,
@@ -26,6 +29,9 @@
 //			}
 //		})
 //	}
+//
+// When and Then... say the same in fewer words, and look at what is stored with the task: results, the trace of its
+// events, custom events, checkpoints, annotations. Checkpoints, Progress, Lines, Emitted and Annotations return them.
 //
 // Stub replaces handlers, so that a workflow is tested without the systems that its steps talk to:
 //
