@@ -132,7 +132,7 @@ func taskFailed(t *tasker.Task, hint string) error {
 	}
 	var lines []string
 	for _, s := range t.Steps {
-		if s.State != domain.Error {
+		if s.State != domain.Error || s.Optional { // an optional one did not make it fail
 			continue
 		}
 		line := "step " + s.Name
