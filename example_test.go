@@ -341,6 +341,84 @@ func ExampleEngine_Attach() {
 	// task.completed
 }
 
+// Signals follow from what was stored, and handlers emit events of the definition's own: both are subscribed to by their
+// types, or by a whole family of them.
+func ExampleEngine_Attach_signals() {
+	ship := tasker.StepHandlerFunc(func(_ context.Context, _ tasker.TaskView, _ tasker.Sequence, step tasker.StepView) (any, error) {
+		if step.Attempt == 1 {
+			return nil, tasker.RetryAfter(time.Millisecond, errors.New("no van"))
+		}
+		return "on its way", step.Emit("order.shipped", map[string]string{"van": "7"})
+	})
+	engine, stop := start(tasker.Define("order").Step("ship", ship, tasker.Emits("order.shipped")).MustBuild())
+	defer stop()
+
+	ctx, detach := context.WithCancel(context.Background())
+	var attached sync.WaitGroup
+	attached.Go(func() {
+		types := []tasker.EventType{"observability.*", "custom.order.shipped", domain.SignalFinalizationCompleted}
+		err := engine.Attach(ctx, "office", types, func(_ context.Context, e tasker.Event) error {
+			if shipped, ok := e.Event.(domain.Custom); ok {
+				fmt.Println(shipped.Type(), string(shipped.Data))
+				return nil
+			}
+			signal := e.Event.(domain.Signal)
+			if signal.Context == nil {
+				fmt.Println(signal.Name, signal.Steps, "in attempt", signal.Attempt)
+				return nil
+			}
+			fmt.Println(signal.Name, signal.Decision, signal.Context.Status)
+			if signal.Decision == domain.TaskCompletedType {
+				detach()
+			}
+			return nil
+		}, tasker.AttachOptions{From: tasker.FromBeginning})
+		if err != nil && ctx.Err() == nil {
+			fmt.Println(err)
+		}
+	})
+	if _, err := engine.Submit(ctx, "order", struct{}{}); err != nil {
+		fmt.Println(err)
+	}
+	attached.Wait()
+	// Output:
+	// workflow.task_finalization_completed task.start_requested has_ready_steps
+	// observability.step.backoff [ship] in attempt 1
+	// workflow.task_finalization_completed workflow.task_reenqueue_delayed waiting_for_retry
+	// workflow.task_finalization_completed task.start_requested has_ready_steps
+	// custom.order.shipped {"van":"7"}
+	// workflow.task_finalization_completed task.completed finished
+}
+
+// A tap hears what this process does while it does it, also what no log holds.
+func ExampleEngine_Tap() {
+	engine, stop := start(tasker.Define("greet").
+		Step("hello", tasker.Handle(func(context.Context, struct{}) (string, error) { return "hello", nil })).
+		MustBuild())
+	defer stop()
+
+	done := make(chan struct{})
+	tap, err := engine.Tap([]tasker.EventType{domain.SignalBeforeHandle, domain.SignalHandle, domain.TaskCompletedType}, func(e tasker.Event) {
+		fmt.Println(e.Event.Type())
+		if e.Event.Type() == domain.TaskCompletedType {
+			close(done)
+		}
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer tap.Stop()
+	if _, err := engine.Submit(context.Background(), "greet", struct{}{}); err != nil {
+		fmt.Println(err)
+	}
+	<-done
+	// Output:
+	// step.before_handle
+	// step.handle
+	// task.completed
+}
+
 // Everything that happened to a task stands in the log, and can be read again.
 func ExampleEngine_Replay() {
 	engine, stop := start(tasker.Define("greet").
