@@ -12,9 +12,10 @@ import (
 
 type submitFlags struct {
 	connectFlags
-	input, namespace, version, key, output, reason string
-	tags, bypass                                   []string
-	wait                                           bool
+	input, namespace, version, key, output string
+	initiator, source, correlation, reason string
+	tags, bypass                           []string
+	wait                                   bool
 }
 
 func newSubmitCommand(a *app) *cobra.Command {
@@ -39,7 +40,10 @@ func newSubmitCommand(a *app) *cobra.Command {
 	flags.StringVar(&f.namespace, "namespace", "", "namespace of the definition (default \"default\")")
 	flags.StringVar(&f.version, "version", "", "version of the definition (default: the highest)")
 	flags.StringVar(&f.key, "key", "", "idempotency key: the same key is the same task")
+	flags.StringVar(&f.initiator, "initiator", "", "who wants the task; it is stored")
+	flags.StringVar(&f.source, "source-system", "tasker submit", "which system submits it; it is stored")
 	flags.StringVar(&f.reason, "reason", "", "why the task is submitted; it is stored")
+	flags.StringVar(&f.correlation, "correlation", "", "id that connects the task with what caused it, such as that of a request, or a traceparent")
 	flags.StringArrayVar(&f.tags, "tag", nil, "tag of the task; may be repeated")
 	flags.StringArrayVar(&f.bypass, "bypass", nil, "skippable step to skip; may be repeated")
 	flags.BoolVarP(&f.wait, "wait", "w", false, "wait for the end of the task and print its result")
@@ -62,7 +66,7 @@ func (a *app) submit(ctx context.Context, name string, f submitFlags) error {
 		}
 		receipt, err := c.SubmitRequest(ctx, tasker.Submission{
 			Name: name, Namespace: def.Namespace, Version: f.version, Context: input, Key: f.key, Reason: f.reason,
-			SourceSystem: "tasker submit", Tags: f.tags, BypassSteps: f.bypass,
+			Initiator: f.initiator, SourceSystem: f.source, Correlation: f.correlation, Tags: f.tags, BypassSteps: f.bypass,
 		})
 		if errors.Is(err, tasker.ErrOutcomeUnknown) {
 			return &failure{
