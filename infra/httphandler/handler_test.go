@@ -1,6 +1,8 @@
 package httphandler_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -245,6 +247,29 @@ func TestResponseBeyondTheLimitIsFinal(t *testing.T) {
 	}
 	if response, err := send(t, answer, `{"url":"$URL","max_response":6}`); err != nil || string(response.Body) != `"123456"` {
 		t.Errorf("exactly the limit: %s, %v", response.Body, err)
+	}
+}
+
+func TestLimitIsForWhatComesOfDecompression(t *testing.T) {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	_, _ = io.WriteString(w, strings.Repeat("a", 1000))
+	_ = w.Close()
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(packed.Bytes())
+		}
+	}
+	if response, err := send(t, answer, `{"url":"$URL","max_response":1000}`); err != nil || len(response.Body) != 1002 || response.Headers["Content-Encoding"] != "" {
+		t.Errorf("exactly the limit: %.50s, %v, %v", response.Body, response.Headers, err)
+	}
+	if _, err := send(t, answer, `{"url":"$URL","max_response":999}`); err == nil || !strings.Contains(err.Error(), "more than 999 bytes") {
+		t.Errorf("a byte more: %v", err)
+	}
+	own := `{"url":"$URL","max_response":999,"headers":{"Accept-Encoding":"gzip"}}`
+	if response, err := send(t, answer, own); err != nil || response.Headers["Content-Encoding"] != "gzip" {
+		t.Errorf("asked for by the definition: %v, %v", response.Headers, err)
 	}
 }
 

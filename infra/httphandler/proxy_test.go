@@ -82,6 +82,7 @@ func TestProxyThatHangsHoldsNobody(t *testing.T) {
 		"drips its answer to CONNECT":    {drips("HTTP/1.1 200 OK\r\n", "X-A: b\r\n"), "https://shop.example/", "http"},
 		"does not answer a request":      {untilGone, "http://shop.example/", "http"},
 		"does not speak TLS":             {untilGone, "http://shop.example/", "https"},
+		"does not answer behind TLS":     {overTLS(authority().server("127.0.0.1"), func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), "https://shop.example/", "https"},
 		"does not speak SOCKS":           {untilGone, "http://shop.example/", "socks5"},
 		"does not speak SOCKS about TLS": {untilGone, "https://shop.example/", "socks5h"},
 	} {
@@ -92,7 +93,7 @@ func TestProxyThatHangsHoldsNobody(t *testing.T) {
 			h := newHandler(t, httphandler.Options{Dial: n.dial})
 			began := time.Now()
 			_, err := h.Handle(t.Context(), domain.TaskView{}, sequence{}, step(
-				fmt.Sprintf(`{"url":"%s","proxy":"%s://%s","timeout":"40ms"}`, c.url, c.scheme, s.address)))
+				fmt.Sprintf(`{"url":"%s","proxy":"%s://%s","timeout":"40ms","tls":{"insecure_skip_verify":true}}`, c.url, c.scheme, s.address)))
 			expectation{retries, "TRANSPORT", "no complete answer within 40ms"}.check(t, err)
 			if took := time.Since(began); took > time.Second {
 				t.Errorf("took %s", took)

@@ -102,6 +102,18 @@ func TestFilesOfTLSAreReadForEveryRequest(t *testing.T) {
 	}
 }
 
+// Of a connection that several exchanges share, nobody could say who reads how much.
+func TestHTTP2IsNotSpoken(t *testing.T) {
+	var spoken string
+	s := secureServer(t, func(_ http.ResponseWriter, r *http.Request) { spoken = r.Proto }, func(c *tls.Config) {
+		c.NextProtos = []string{"h2", "http/1.1"}
+	})
+	l := execute(t, httphandler.Options{}, domain.TaskView{}, `{"url":"`+s.URL+`","tls":{"insecure_skip_verify":true}}`)
+	if l.err != nil || spoken != "HTTP/1.1" {
+		t.Errorf("%v, spoke %s", l.err, spoken)
+	}
+}
+
 func TestConnectionsAreSharedByStepsWithTheSameSettingsOnly(t *testing.T) {
 	var clients []string
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { clients = append(clients, r.RemoteAddr) }))
