@@ -65,7 +65,7 @@ func (x *exchange) opened(c *conn) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.conns = append(x.conns, c)
-	return !x.ended
+	return x.ctx.Err() == nil
 }
 
 // handshaken is called when a handshake of TLS is over: after the last one the connection is the transport's.

@@ -36,7 +36,6 @@ type exchange struct {
 	connecting atomic.Pointer[time.Timer]
 
 	mu    sync.Mutex
-	ended bool
 	conns []*conn // opened for this exchange
 }
 
@@ -53,11 +52,10 @@ func (h *Handler) newExchange(ctx context.Context, c config) (*exchange, func())
 	}
 }
 
-// end closes the connections that nobody can use, such as one whose server does not finish its handshake.
+// end closes the connections that nobody can use, such as one whose server does not finish its handshake. ctx has ended.
 func (x *exchange) end() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.ended = true
 	for _, c := range x.conns {
 		if !c.ready.Load() {
 			_ = c.Close()
