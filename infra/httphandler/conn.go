@@ -52,7 +52,7 @@ func (h *Handler) dial(ctx context.Context, network, address string) (net.Conn, 
 		return nil, err
 	}
 	c := &conn{Conn: raw}
-	c.left.Store(&hop.x.left)
+	c.left.Store(hop.x.left)
 	c.ready.Store(hop.handshakes.Load() == 0)
 	if !hop.x.opened(c) {
 		return nil, errors.Join(context.Cause(hop.x.ctx), c.Close())
@@ -86,7 +86,7 @@ func (x *exchange) take(nc net.Conn) {
 		switch c := nc.(type) {
 		case *conn:
 			c.ready.Store(true)
-			c.left.Store(&x.left)
+			c.left.Store(x.left)
 			return
 		case *tls.Conn: // around it, twice with a proxy that speaks TLS
 			nc = c.NetConn()

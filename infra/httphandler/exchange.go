@@ -32,7 +32,7 @@ type exchange struct {
 	away        bool              // a redirect went to another host
 	what        string            // method and address of the request, for errors
 
-	left       atomic.Int64 // bytes that may still be read
+	left       *atomic.Int64 // bytes that may still be read; the connection keeps it, and not the exchange, until the next one
 	connecting atomic.Pointer[time.Timer]
 
 	mu    sync.Mutex
@@ -40,7 +40,7 @@ type exchange struct {
 }
 
 func (h *Handler) newExchange(ctx context.Context, c config) (*exchange, func()) {
-	x := &exchange{h: h, c: c, step: ctx}
+	x := &exchange{h: h, c: c, step: ctx, left: new(atomic.Int64)}
 	x.left.Store(min(int64(c.MaxResponse), math.MaxInt64-extraBytes) + extraBytes)
 	timeout := time.Duration(c.Timeout)
 	limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no complete answer within %s", timeout))

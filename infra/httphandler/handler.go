@@ -50,8 +50,8 @@ type Options struct {
 	// Dial opens connections, to proxies as well. Default that of a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Transport sends the requests instead of connections of the handler's own. Then Dial is not used, tls and proxy of
-	// definitions are refused, and what is read from the network is the transport's to limit. It must fit for one thing:
-	// a request whose context has ended returns. Default none.
+	// definitions are refused, and what is read from the network is the transport's to limit. It has to return when the
+	// context of a request ends. Default none.
 	Transport http.RoundTripper
 }
 
