@@ -114,8 +114,10 @@
 //
 // The log is open. Replay reads what was stored, by task, type, position or time; History is one task's story with
 // durations and causes. Attach runs a subscriber: it is told of events of the types that it names, in order per task,
-// at least once, and with a name it is durable and goes on where it stopped. The events are the structs of package
-// domain, and docs/events.md lists them.
+// at least once, and with a name it is durable and goes on where it stopped. Types may be those of signals, which follow
+// from what was stored, of custom events, which a definition declares and handlers emit, and families such as workflow.*.
+// Tap hears what this process does, while it does it. The events are the structs of package domain; docs/events.md lists
+// them, and docs/subscribers.md says more.
 //
 // # Running on NATS
 //
