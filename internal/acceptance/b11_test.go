@@ -33,8 +33,8 @@ func TestB11PermanentFailureLetsTheOtherBranchEnd(t *testing.T) {
 func TestB12RetryAfterIsKeptToTheSecond(t *testing.T) {
 	both(t, func(w *world) {
 		w.add(tasker.Define("later").Step("ask", w.noting(tasker.StepHandlerFunc(
-			func(_ context.Context, _ tasker.TaskView, _ tasker.Sequence, step tasker.StepView) (any, error) {
-				if step.Attempt == 1 {
+			func(_ context.Context, task tasker.TaskView, _ tasker.Sequence, step tasker.StepView) (any, error) {
+				if w.attempt(task, step) == 1 {
 					return nil, tasker.RetryAfter(120*time.Second, errPlanned)
 				}
 				return nil, nil
@@ -69,8 +69,8 @@ func TestB12RetryAfterIsKeptToTheSecond(t *testing.T) {
 func TestB13TaskWakesForTheEarliestRetry(t *testing.T) {
 	both(t, func(w *world) {
 		later := func(d time.Duration) tasker.StepHandler {
-			return w.noting(tasker.StepHandlerFunc(func(_ context.Context, _ tasker.TaskView, _ tasker.Sequence, step tasker.StepView) (any, error) {
-				if step.Attempt == 1 {
+			return w.noting(tasker.StepHandlerFunc(func(_ context.Context, task tasker.TaskView, _ tasker.Sequence, step tasker.StepView) (any, error) {
+				if w.attempt(task, step) == 1 {
 					return nil, tasker.RetryAfter(d, errPlanned)
 				}
 				return nil, nil
@@ -90,11 +90,11 @@ func TestB13TaskWakesForTheEarliestRetry(t *testing.T) {
 	})
 }
 
-// shortLease lets another engine take over soon, on the real log too.
-func shortLease(c *tasker.Config) { c.LeaseTTL = 2 * time.Second }
-
 func TestB14StepsThatAreNotRetried(t *testing.T) {
 	both(t, func(w *world) {
+		// What is not retried is over when its worker is lost, too: it has run once, or not at all.
+		w.differs("0 executions, 0 completions, result , inputs , error worker_lost: the process that ran it is gone",
+			"1 executions, 0 completions, result , inputs , error error: planned failure")
 		w.add(
 			tasker.Define("once").Step("only", w.noting(fails(errPlanned)), tasker.NoRetry()).MustBuild(),
 			tasker.Define("limit").Step("only", w.noting(fails(errPlanned)), tasker.Retries(1)).MustBuild(),
@@ -102,7 +102,10 @@ func TestB14StepsThatAreNotRetried(t *testing.T) {
 		for _, name := range []string{"once", "limit"} {
 			id := w.submit(name, nil)
 			w.fail(id)
-			equal(w, "executions of "+name, len(w.of(id, "only")), 1)
+			gone := w.step(id, "only").Error.Kind == domain.KindWorkerLost
+			if n := len(w.of(id, "only")); n > 1 || n == 0 && !gone || gone && (w.calm() || name == "limit") {
+				w.t.Errorf("%s was executed %d times, its worker is lost: %v", name, n, gone)
+			}
 		}
 		if _, err := tasker.Define("never").Step("only", gives(nil), tasker.Retries(0)).Build(); err == nil {
 			w.t.Error("a retry limit of 0 was taken")
@@ -129,24 +132,28 @@ func TestB14LostWorkerIsFinalOnlyWithoutRetries(t *testing.T) {
 			tasker.Define("limit").Step("only", lost, tasker.Retries(1)).MustBuild(),
 		)
 		once, limited := w.submit("once", nil), w.submit("limit", nil)
-		receive(w, began, "the first handler")
-		receive(w, began, "the second handler")
+		if w.calm() { // else the crash may have come before a handler was called
+			receive(w, began, "the first handler")
+			receive(w, began, "the second handler")
+		}
 		w.crash()
 		failed := w.fail(once)
 		equal(w, "the error", failed.Errors, map[string]string{"only": "the process that ran it is gone"})
 		w.complete(limited)
-		s := w.step(limited, "only")
-		equal(w, "attempt and executions", []int{s.Attempt, s.Executions}, []int{2, 1})
-	}, shortLease)
+		s := w.stands(limited).Steps[0]
+		if s.Executions != 1 || s.Attempt < 2 || w.calm() && s.Attempt > 2 {
+			w.t.Errorf("%d attempts, %d executions", s.Attempt, s.Executions)
+		}
+	})
 }
 
 func TestB15TimeoutEndsTheExecutionAndTheLateResultIsStale(t *testing.T) {
 	both(t, func(w *world) {
-		returned := make(chan struct{})
+		returned := newFlag()
 		w.add(tasker.Define("slow").Step("sleepy", w.noting(tasker.StepHandlerFunc(
-			func(_ context.Context, _ tasker.TaskView, _ tasker.Sequence, step tasker.StepView) (any, error) {
-				if step.Attempt == 1 {
-					defer close(returned)
+			func(_ context.Context, task tasker.TaskView, _ tasker.Sequence, step tasker.StepView) (any, error) {
+				if w.attempt(task, step) == 1 {
+					defer returned.raise()
 					time.Sleep(3 * w.second)
 					return "late", nil
 				}
@@ -172,22 +179,24 @@ func TestB15TimeoutEndsTheExecutionAndTheLateResultIsStale(t *testing.T) {
 			}
 		}
 		before := w.trace(id)
-		receive(w, returned, "the late handler")
+		receive(w, returned.up, "the late handler")
 		for w.Stats().Executor.Leaked > 0 {
 			time.Sleep(time.Millisecond)
 		}
 		equal(w, "events", w.trace(id), before)
-		equal(w, "late results", w.Stats().Executor.Late, 1)
+		if w.calm() {
+			equal(w, "late results", w.Stats().Executor.Late, 1)
+		}
 	})
 }
 
 func TestB16CancelEndsEverythingInOneCommit(t *testing.T) {
 	both(t, func(w *world) {
-		began, cancelled := make(chan struct{}), make(chan error, 1)
+		began, cancelled := newFlag(), make(chan error, 10)
 		w.add(tasker.Define("long").
 			Step("done", gives("done")).
 			Step("running", tasker.StepHandlerFunc(func(ctx context.Context, _ tasker.TaskView, _ tasker.Sequence, _ tasker.StepView) (any, error) {
-				close(began)
+				began.raise()
 				<-ctx.Done()
 				cancelled <- context.Cause(ctx)
 				return "too late", nil
@@ -196,14 +205,14 @@ func TestB16CancelEndsEverythingInOneCommit(t *testing.T) {
 			Step("behind", gives(nil), tasker.After("running")).
 			MustBuild())
 		id := w.submit("long", nil)
-		receive(w, began, "the handler")
+		receive(w, began.up, "the handler")
 		w.until(id, "the other two", func(all []tasker.Event) bool {
 			return count(lines(all), "step.completed done 1") == 1 && count(lines(all), "step.failed waiting 1") == 1
 		})
-		if _, err := w.Cancel(context.Background(), id, tasker.By{Reason: "wrong order"}); err != nil {
+		if _, err := w.Cancel(id, ann("wrong order")); err != nil {
 			w.t.Fatal(err)
 		}
-		if err := receive(w, cancelled, "the end of the context"); err == nil || !strings.Contains(err.Error(), "cancelled") {
+		if err := receive(w, cancelled, "the end of the context"); w.calm() && (err == nil || !strings.Contains(err.Error(), "cancelled")) {
 			w.t.Errorf("the cause of the end is %v", err)
 		}
 		w.fail(id)
@@ -213,11 +222,11 @@ func TestB16CancelEndsEverythingInOneCommit(t *testing.T) {
 			"task.cancelled", "step.cancelled running", "step.cancelled waiting", "step.cancelled behind",
 		})
 		equal(w, "commits", commits(records[at:]), 1)
-		equal(w, "who and why", []any{records[at].Actor(), records[at].Event.(domain.TaskCancelled).Reason}, []any{domain.ByOperator, "wrong order"})
+		equal(w, "who and why", []any{records[at].Actor(), records[at].Event.(domain.TaskCancelled).Reason}, []any{"operator:ann", "wrong order"})
 		task := w.task(id)
 		equal(w, "in progress", task.Execution.InProgress, 0)
 		equal(w, "done", task.Steps[0].State, domain.Complete)
-		if _, err := w.Cancel(context.Background(), id, tasker.By{Reason: "again"}); err != nil {
+		if _, err := w.Cancel(id, ann("again")); err != nil {
 			w.t.Errorf("a second cancel gave %v", err)
 		}
 		equal(w, "events after all", lines(w.records(id)), lines(records))
@@ -229,7 +238,7 @@ func TestB16CancelOfACompleteTaskIsRefused(t *testing.T) {
 		w.add(dummy.workflow(w, nil))
 		id, _ := w.runs(dummy.name, map[string]bool{"dummy": true})
 		before := w.trace(id)
-		_, err := w.Cancel(context.Background(), id, tasker.By{Reason: "too late"})
+		_, err := w.Cancel(id, ann("too late"))
 		var refused *domain.TransitionError
 		if !errors.As(err, &refused) {
 			w.t.Fatalf("it gave %v", err)

@@ -27,7 +27,7 @@ func TestB17FailedTaskIsRetriedByAnOperator(t *testing.T) {
 		w.add(linear.workflow(w, handlers{"process_data": firstRounds(1)}))
 		id := w.submit(linear.name, nil)
 		w.fail(id)
-		if err := w.verb(id, "retry", map[string]any{"reason": "the disk is back"}); err != nil {
+		if _, err := w.Retry(id, ann("the disk is back")); err != nil {
 			w.t.Fatal(err)
 		}
 		w.complete(id)
@@ -37,7 +37,7 @@ func TestB17FailedTaskIsRetriedByAnOperator(t *testing.T) {
 		}
 		var rounds []int
 		for _, x := range h.Executions {
-			if x.Step == "process_data" {
+			if x.Step == "process_data" && (x.Error == nil || x.Error.Kind != domain.KindWorkerLost) {
 				rounds = append(rounds, x.Round)
 			}
 		}
@@ -63,7 +63,7 @@ func TestB18FailedStepIsResolvedWithAResult(t *testing.T) {
 			}), tasker.After("ask")).MustBuild())
 		id := w.submit("sum", map[string]any{})
 		w.fail(id)
-		if err := w.verb(id, "resolve_step", map[string]any{"step": "ask", "result": 41}); err != nil {
+		if _, err := w.ResolveStep(id, "ask", 41, ann("by hand")); err != nil {
 			w.t.Fatal(err)
 		}
 		result := w.complete(id)
@@ -84,7 +84,7 @@ func TestB18ResolvingTheLastStepCompletesInThatCommit(t *testing.T) {
 		id := w.submit("last", nil)
 		w.fail(id)
 		n := len(w.records(id))
-		if err := w.verb(id, "resolve_step", map[string]any{"step": "ask", "result": "by hand"}); err != nil {
+		if _, err := w.ResolveStep(id, "ask", "by hand", ann("by hand")); err != nil {
 			w.t.Fatal(err)
 		}
 		w.complete(id)
@@ -149,7 +149,9 @@ func TestB22SameKeyIsOneTask(t *testing.T) {
 			})
 		}
 		all.Wait()
-		equal(w, "created", created.Load(), 1)
+		if n := created.Load(); n > 1 || n == 0 && w.calm() { // the crash may come before anybody is told
+			w.t.Errorf("%d submissions created the task", n)
+		}
 		id := domain.KeyedTaskID("default", dummy.name, "order-7")
 		w.tasks = append(w.tasks, id)
 		n := 0
@@ -250,10 +252,12 @@ func TestB27TaskEndsOnTheDefinitionThatItStartedWith(t *testing.T) {
 		if err := w.Apply(context.Background(), changed.Definition, true); err != nil {
 			w.t.Fatal(err)
 		}
+		w.mu.Lock()
+		w.register = w.register[:2] // engines that are started from here on have the new definition from the store
+		w.mu.Unlock()
 		close(release)
 		equal(w, "old", string(w.complete(id).Value), `{"two":"next"}`)
 		_, result := w.runs("plan", nil)
 		equal(w, "new", string(result.Value), `{"three":"next"}`)
-		w.register = w.register[:2] // the engine that is started at the end has the new definition from the store
 	})
 }

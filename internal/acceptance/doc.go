@@ -4,6 +4,12 @@
 // events of its tasks are checked against the law, and the engine is started again: what it reads from the log must
 // be what it had in memory.
 //
-// Case 20, every transition of both machines, is domain/transition_test.go. Not here: 25 (infra/httphandler), 26 and 30,
-// which the engine cannot do yet.
+// Then the case is run again with a crash after its first commit, its second, and so on to the last (on the real log after one
+// of them): the commit is stored, the engine dies before it hears of it, and another one takes its place. The case must not notice:
+// its assertions hold for the history without the executions that were lost (healed), and the outcome is the same: states,
+// results, errors, executions that count, accepted completions, notes. Handlers may be called again, with the same idempotency
+// key, and only for executions that the history calls lost. What may differ all the same, a case says itself (differs):
+// steps that are not retried are over when their worker is lost.
+//
+// Case 20, every transition of both machines, is also domain/transition_test.go. Not here: 25 (infra/httphandler).
 package acceptance

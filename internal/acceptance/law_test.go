@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,31 +21,34 @@ func TestMain(m *testing.M) {
 // checked is how many tasks of a case are looked at when it is over.
 const checked = 20
 
-// end is the end of every case.
-func (w *world) end() {
+// end is the end of every case: its tasks are looked at, and the engine is started again.
+func (w *world) end() string {
 	w.t.Helper()
-	if w.t.Failed() || w.stop == nil {
+	if w.t.Failed() {
 		w.halt()
-		w.quiet(w.Engine)
-		return
+		return ""
 	}
 	w.settle()
+	var outcome strings.Builder
 	before := map[tasker.TaskID]string{}
-	for _, id := range w.tasks[:min(len(w.tasks), checked)] {
-		task := w.task(id)
-		w.lawful(task, w.records(id))
+	tasks := w.tasks[:min(len(w.tasks), checked)]
+	for _, id := range tasks {
+		task, records := w.stands(id), w.raw(id)
+		w.lawful(task, records)
+		w.contract(id, records)
+		outcome.WriteString(outcomeOf(task, records))
 		if task.Execution.InProgress == 0 && task.Execution.Ready == 0 {
 			before[id] = text(w.t, task)
 		}
 	}
 	w.restart()
-	for id, want := range before {
-		if got := text(w.t, w.task(id)); got != want {
+	for _, id := range tasks {
+		if got, want := text(w.t, w.stands(id)), before[id]; want != "" && got != want {
 			w.t.Errorf("from the log, task %s differs (-was +is):\n%s", id, cmp.Diff(want, got))
 		}
 	}
 	w.halt()
-	w.quiet(w.Engine)
+	return w.excuse(outcome.String())
 }
 
 func text(t *testing.T, v any) string {
@@ -149,7 +153,7 @@ func (w *world) bounds() []uint64 {
 	w.t.Helper()
 	w.settle()
 	var last []uint64
-	for p := range w.Info().Partitions {
+	for p := range w.Partitions() {
 		b, err := w.store.Log(p).Bounds(context.Background())
 		if err != nil {
 			w.t.Fatal(err)

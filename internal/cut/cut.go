@@ -23,8 +23,11 @@ type Store struct {
 	dead context.Context
 	kill context.CancelFunc
 
+	stored func() bool // see OnStored
+
 	mu      sync.Mutex
 	servers []func() // stop those of the engine
+	leases  []*lease // that the engine got
 }
 
 // New lays a line to the store.
@@ -42,6 +45,28 @@ func (s *Store) Cut() {
 	for _, stop := range s.servers {
 		stop()
 	}
+}
+
+// OnStored sets a function that is called after every commit that was stored, before the engine hears of it; true cuts the
+// line there: the commit is in the log, and nothing that rests on it ever leaves the engine. Call it before the engine
+// gets the store.
+func (s *Store) OnStored(f func() bool) { s.stored = f }
+
+// Dead is closed when the line is cut.
+func (s *Store) Dead() <-chan struct{} { return s.dead.Done() }
+
+// Free gives the leases of the dead engine back, so that its successor need not wait until they have run out.
+func (s *Store) Free(ctx context.Context) error {
+	s.mu.Lock()
+	leases := s.leases
+	s.leases = nil
+	s.mu.Unlock()
+	for _, l := range leases {
+		if err := l.free(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) cut() bool { return s.dead.Err() != nil }
@@ -141,6 +166,9 @@ func (l log) Append(last uint64, commitID string, data []byte, done func(uint64,
 		return
 	}
 	l.to.Append(last, commitID, data, func(sequence uint64, err error) {
+		if err == nil && !l.s.cut() && l.s.stored != nil && l.s.stored() {
+			l.s.Cut()
+		}
 		if l.s.cut() {
 			sequence, err = 0, ErrCut
 		}
@@ -205,26 +233,41 @@ func (l leases) Acquire(ctx context.Context, name, holder string, ttl time.Durat
 	if err != nil {
 		return nil, err
 	}
-	return lease{l.s, to}, nil
+	held := &lease{s: l.s, to: to}
+	l.s.mu.Lock()
+	l.s.leases = append(l.s.leases, held)
+	l.s.mu.Unlock()
+	return held, nil
 }
 
 type lease struct {
 	s  *Store
+	mu sync.Mutex // of to: Free does not wait for the dead engine
 	to domain.Lease
 }
 
-func (l lease) Renew(ctx context.Context) error {
+func (l *lease) Renew(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.s.cut() {
 		return domain.ErrLeaseTaken
 	}
 	return l.to.Renew(ctx)
 }
 
-// Release does nothing after the cut: the lease of a dead process has to run out.
-func (l lease) Release(ctx context.Context) error {
+// Release does nothing after the cut: the lease of a dead process has to run out, unless Free gives it back.
+func (l *lease) Release(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.s.cut() {
 		return domain.ErrLeaseTaken
 	}
+	return l.to.Release(ctx)
+}
+
+func (l *lease) free(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return l.to.Release(ctx)
 }
 
