@@ -34,6 +34,8 @@ type Options struct {
 	WarmUp     time.Duration // run before the clock starts; default 500 ms with Duration, else none
 	Baselines  bool          // measure fsync and single appends first, in the same run
 	Attach     bool          // a durable subscriber that does nothing listens to everything
+	// SnapshotBytes is Config.SnapshotBytes.
+	SnapshotBytes int64
 }
 
 // Report is one measurement. Times are in microseconds, sizes in bytes unless their name says otherwise.
@@ -108,7 +110,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 }
 
 func withEngine(ctx context.Context, srv *natsserver.Server, o Options, shape shape, f func(*tasker.Engine) error) error {
-	e, err := tasker.New(ctx, tasker.Config{Connect: srv.Connect, StoreLimit: srv.MaxStore(), Durability: string(o.Durability), Partitions: o.Partitions})
+	e, err := tasker.New(ctx, tasker.Config{Connect: srv.Connect, StoreLimit: srv.MaxStore(), Durability: string(o.Durability), Partitions: o.Partitions, SnapshotBytes: o.SnapshotBytes})
 	if err != nil {
 		return err
 	}

@@ -116,6 +116,11 @@ func Live(ctx context.Context, dir string, n int) error {
 }
 
 func onDirectory(ctx context.Context, dir string, f func(e *tasker.Engine, server, ready time.Duration) error) error {
+	return onDirectoryWith(ctx, dir, Options{FailShare: 0.01}, f)
+}
+
+func onDirectoryWith(ctx context.Context, dir string, o Options, f func(e *tasker.Engine, server, ready time.Duration) error) error {
+	o.Durability = natsserver.Strict
 	began := time.Now()
 	srv, err := natsserver.Start(ctx, natsserver.Options{Dir: dir})
 	if err != nil {
@@ -127,7 +132,7 @@ func onDirectory(ctx context.Context, dir string, f func(e *tasker.Engine, serve
 	if err != nil {
 		return err
 	}
-	return withEngine(ctx, srv, Options{FailShare: 0.01, Durability: natsserver.Strict}, shape, func(e *tasker.Engine) error {
+	return withEngine(ctx, srv, o, shape, func(e *tasker.Engine) error {
 		waiting, err := tasker.Define("waiting").
 			StepNamed("sleep", domain.SleepHandler, tasker.HandlerConfig(map[string]string{"duration": "240h"})).
 			StepNamed("after", "default.dummy_task.step-one", tasker.After("sleep")).

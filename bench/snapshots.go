@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,36 +25,21 @@ type SnapshotReport struct {
 	AckSnapshot  float64 `json:"ack_us_max_snapshot"`
 }
 
-// Snapshots makes live tasks, and then prunes again and again, which takes snapshots, while dummy tasks run for d.
+// Snapshots makes live tasks, and then runs dummy tasks for d, while a snapshot is taken whenever the log behind the last
+// one is twice as large as that: the most often that there is.
 func Snapshots(ctx context.Context, dir string, live int, d time.Duration) (SnapshotReport, error) {
 	r := SnapshotReport{Live: int64(live), Seconds: d.Seconds()}
 	if err := Live(ctx, dir, live); err != nil {
 		return r, err
 	}
-	err := onDirectory(ctx, dir, func(e *tasker.Engine, _, _ time.Duration) error {
+	err := onDirectoryWith(ctx, dir, Options{SnapshotBytes: 1 << 20}, func(e *tasker.Engine, _, _ time.Duration) error {
 		shape, err := parseShape("dummy")
 		if err != nil {
 			return err
 		}
-		taking, stop := context.WithTimeout(ctx, d)
-		defer stop()
-		done := make(chan error, 1)
-		go func() {
-			for taking.Err() == nil {
-				// An operator's prune takes two snapshots of every partition, and trims the log.
-				if _, err := e.Prune(taking, time.Second, false); err != nil && taking.Err() == nil {
-					done <- err
-					return
-				}
-			}
-			done <- nil
-		}()
 		n, err := paced(ctx, e, shape, d)
 		if err != nil {
 			return err
-		}
-		if err := <-done; err != nil {
-			return fmt.Errorf("snapshots: %w", err)
 		}
 		r.TasksPerS = float64(n) / d.Seconds()
 		for _, p := range e.Stats().Partitions {
