@@ -32,6 +32,7 @@ type Engine struct {
 	executor  *executor.Executor
 	telemetry *telemetry.Telemetry
 	taps      *attached.Taps
+	attached  *attachments
 	parts     []*subscribers.Coordinator
 	ready     chan struct{}
 	readyOnce sync.Once
@@ -66,7 +67,7 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{config: config, closeLog: closeLog, ready: make(chan struct{})}
+	e := &Engine{config: config, closeLog: closeLog, ready: make(chan struct{}), attached: newAttachments()}
 	e.router = newRouter(store, &config)
 	e.router.local = e.serveLocal
 	e.telemetry = telemetry.New(config.Logger)
@@ -121,6 +122,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.state.Store(engineStopped)
 	defer e.closeLog()
 	defer e.closeTaps()
+	defer e.attached.stop()
 	if err := e.prepare(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped before it began
@@ -173,6 +175,7 @@ func (e *Engine) Ready() <-chan struct{} { return e.ready }
 // Close gives up an engine that is never run.
 func (e *Engine) Close() {
 	if e.state.CompareAndSwap(engineNew, engineStopped) {
+		e.attached.stop()
 		e.closeTaps()
 		e.closeLog()
 	}
