@@ -150,9 +150,13 @@ func TestB31WaitingTasksAppendNothing(t *testing.T) {
 		}
 		all.Wait()
 		last := w.tasks[n-1]
-		for _, id := range w.tasks {
-			if w.stands(id).Execution.Status != domain.StatusWaitingForRetry {
-				w.untilType(id, domain.TaskDelayedType)
+		waiting := map[tasker.TaskID]bool{}
+		for r, err := range w.Replay(context.Background(), tasker.ReplayOptions{Types: []tasker.EventType{domain.TaskDelayedType}, Follow: true}) {
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			if waiting[r.Task] = true; len(waiting) == n {
+				break
 			}
 		}
 		before := w.bounds()
@@ -353,7 +357,7 @@ func TestB36KilledEngineRunsOnlyWhatHeldASlotAgain(t *testing.T) {
 			want = map[int]int{1: steps + 1} // what crashes cost is left out
 		}
 		equal(w, "steps by attempts", attempts, want)
-	}, sampled, configured(func(c *tasker.Config) { c.Slots = slots }))
+	}, large, configured(func(c *tasker.Config) { c.Slots = slots }))
 }
 
 func name(i int) string {

@@ -74,7 +74,7 @@ func (w *world) Partitions() int { return w.store.Data().Partitions }
 // Replay goes on behind the last event when the engine dies.
 func (w *world) Replay(ctx context.Context, o tasker.ReplayOptions) iter.Seq2[tasker.Event, error] {
 	return func(yield func(tasker.Event, error) bool) {
-		var last tasker.Position
+		last := map[int]tasker.Position{} // by partition
 		for dead := true; dead; {
 			l := w.living()
 			within, cancel := l.within(ctx)
@@ -82,10 +82,10 @@ func (w *world) Replay(ctx context.Context, o tasker.ReplayOptions) iter.Seq2[ta
 				if err != nil && l.dead() {
 					break
 				}
-				if err == nil && !last.Less(r.Position) {
+				if err == nil && !last[r.Position.Partition].Less(r.Position) {
 					continue
 				}
-				if last = r.Position; !yield(r, err) {
+				if last[r.Position.Partition] = r.Position; !yield(r, err) {
 					cancel()
 					return
 				}
@@ -140,6 +140,10 @@ func (w *world) Cancel(id tasker.TaskID, by tasker.By) (tasker.VerbReceipt, erro
 
 func (w *world) Retry(id tasker.TaskID, by tasker.By) (tasker.VerbReceipt, error) {
 	return w.act(id, func(ctx context.Context, e *tasker.Engine) (tasker.VerbReceipt, error) { return e.Retry(ctx, id, by) })
+}
+
+func (w *world) Resolve(id tasker.TaskID, by tasker.By) (tasker.VerbReceipt, error) {
+	return w.act(id, func(ctx context.Context, e *tasker.Engine) (tasker.VerbReceipt, error) { return e.Resolve(ctx, id, by) })
 }
 
 func (w *world) RetryStep(id tasker.TaskID, step string, with tasker.StepRetry, by tasker.By) (tasker.VerbReceipt, error) {

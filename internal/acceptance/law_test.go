@@ -32,9 +32,11 @@ func (w *world) end() string {
 	var outcome strings.Builder
 	before := map[tasker.TaskID]string{}
 	tasks := w.tasks[:min(len(w.tasks), checked)]
+	histories := w.histories(tasks)
 	for _, id := range tasks {
-		task, records := w.stands(id), w.raw(id)
+		task, records := w.stands(id), histories[id]
 		w.lawful(task, records)
+		w.legal(task, records)
 		w.contract(id, records)
 		outcome.WriteString(outcomeOf(task, records))
 		if task.Execution.InProgress == 0 && task.Execution.Ready == 0 {
@@ -49,6 +51,21 @@ func (w *world) end() string {
 	}
 	w.halt()
 	return w.excuse(outcome.String())
+}
+
+// histories reads the log once.
+func (w *world) histories(tasks []tasker.TaskID) map[tasker.TaskID][]tasker.Event {
+	w.t.Helper()
+	all := map[tasker.TaskID][]tasker.Event{}
+	for r, err := range w.Replay(context.Background(), tasker.ReplayOptions{}) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if slices.Contains(tasks, r.Task) {
+			all[r.Task] = append(all[r.Task], r)
+		}
+	}
+	return all
 }
 
 func text(t *testing.T, v any) string {
@@ -117,9 +134,6 @@ func (w *world) lawful(task *tasker.Task, records []tasker.Event) {
 				w.t.Errorf("attempt %d of %s says %s while attempt %d runs: %v", s.AttemptNumber(), s.StepName(), r.Event.Type(), running[s.StepName()], lines(records))
 			}
 		}
-	}
-	if ended != task.State.Ended() {
-		w.t.Errorf("the task is %s after %v", task.State, lines(records))
 	}
 	for step, attempt := range running {
 		if attempt != 0 && (ended || task.State == domain.Error) {

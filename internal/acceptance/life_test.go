@@ -98,7 +98,7 @@ func (w *world) own(l *life) {
 	ctx, cancel := l.within(context.Background())
 	defer cancel()
 	for ctx.Err() == nil {
-		if _, err := l.engine.Tasks(ctx, tasker.Filter{Limit: 1}); err == nil {
+		if _, err := l.engine.Tasks(ctx, anyLive); err == nil {
 			close(l.owning)
 			return
 		}
