@@ -7,6 +7,9 @@ SEEDS    ?= 10000
 FUZZTIME ?= 30s
 BENCH    ?= .
 
+# Many tests wait, for leases and for servers: twice as many packages as processors run at once.
+PACKAGES ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) )))
+
 # The race detector needs a C compiler; Go says whether it found one.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
@@ -22,7 +25,7 @@ build: ## Compile everything, the binaries of cmd/ into bin/
 
 test: ## Run all tests, in random order and with the race detector (under 3 minutes)
 	$(if $(RACE),,@echo "no C compiler: the tests run without the race detector")
-	go test $(RACE) -shuffle=on ./...
+	go test $(RACE) -p $(PACKAGES) -shuffle=on ./...
 
 lint: $(GOLANGCI) ## Check layers, exhaustiveness and style with the pinned golangci-lint
 	$(GOLANGCI) config verify --config .golangci.yml
