@@ -157,14 +157,20 @@ func (x *execution) Heartbeat() {
 func (x *execution) giveUp(cause error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.endContext(cause)
+}
+
+// endContext does so under mu; false when it has ended already.
+func (x *execution) endContext(cause error) bool {
 	x.stopTimers()
 	if x.returned || x.cause != nil {
-		return
+		return false
 	}
 	x.cause = cause
 	if x.stop != nil {
 		x.stop(cause)
 	}
+	return true
 }
 
 func (x *execution) stopTimers() {
@@ -179,15 +185,9 @@ func (x *execution) stopTimers() {
 func (x *execution) cancel(cause error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.stopTimers()
-	if x.returned || x.cause != nil {
-		return
+	if x.endContext(cause) {
+		x.timer = time.AfterFunc(CancelGrace, func() { x.exec.overdue(x) })
 	}
-	x.cause = cause
-	if x.stop != nil {
-		x.stop(cause)
-	}
-	x.timer = time.AfterFunc(CancelGrace, func() { x.exec.overdue(x) })
 }
 
 // over ends the context after the handler has returned.
