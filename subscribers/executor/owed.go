@@ -182,6 +182,7 @@ func (e *Executor) leaveTo(partition int, next bool) {
 	for run := range h.owed {
 		if partition < 0 || run.partition == partition {
 			given = append(given, run)
+			run.void = true // all of them, before the end of one lets a worker take the next
 			if next {
 				h.leave(run)
 			}
