@@ -30,12 +30,23 @@ func (w *world) checkLedger(c domain.Commit) {
 		}
 		for i := range t.Steps {
 			s, told := &t.Steps[i], &h.steps[i]
+			if string(s.Cursor()) != told.cursor || s.State == domain.InProgress && doneOf(s) != told.done {
+				failf("step %s of task %s has the checkpoint %q and progress %d in the fold of the log, and should have %q and %d",
+					t.Template(i).Name, h.id, s.Cursor(), doneOf(s), told.cursor, told.done)
+			}
 			if s.State != told.state || int(s.Attempt) != told.attempt || s.WakeAt != told.wake {
 				failf("step %s of task %s is %s/%d in the fold of the log, and should be %s/%d",
 					t.Template(i).Name, h.id, s.State, s.Attempt, told.state, told.attempt)
 			}
 		}
 	}
+}
+
+func doneOf(s *domain.Step) int {
+	if p := s.Progress(); p != nil {
+		return p.Done
+	}
+	return 0
 }
 
 // checkChanged compares the memory of an owner that has nothing under way with the fold of the log, for the tasks that

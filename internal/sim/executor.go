@@ -37,6 +37,7 @@ type execution struct {
 	handler int
 	timeout time.Duration
 	spot    int // in executor.running
+	said    int // sayings
 }
 
 var _ subscribers.Withdrawer = (*executor)(nil)
@@ -136,6 +137,9 @@ func (e *executor) start(c subscribers.Committed, ev domain.StepExecutionRequest
 		failf("step %s of task %s is complete and is run again", ev.Step, t.ID)
 	}
 	told.ran = ev.Attempt
+	if cursor := t.Steps[i].Cursor(); string(cursor) != told.cursor {
+		failf("attempt %d of step %s of task %s sees the checkpoint %q, and the newest that is stored is %q", ev.Attempt, ev.Step, t.ID, cursor, told.cursor)
+	}
 	x := &execution{
 		place: place{t.ID, i}, x: len(w.ledger.calls), attempt: ev.Attempt, handler: h,
 		timeout: t.Template(i).Timeout, spot: len(e.running),
@@ -190,6 +194,9 @@ func (e *executor) handled() {
 		if w.rng.IntN(12) == 0 {
 			w.tooLate(r)
 		}
+		if x.said++; w.rng.IntN(12) == 0 {
+			w.tooLate(report{x.task, e.saying(x)})
+		}
 	}
 }
 
@@ -202,9 +209,9 @@ func (e *executor) outcome(x *execution) domain.Command {
 		if w.rng.IntN(40) == 0 {
 			word += `,"large":"` + strings.Repeat("x", 1024) + `"`
 		}
-		return domain.CompleteStep{Step: x.step, Attempt: x.attempt, Result: domain.Inline(json.RawMessage(word + `}`))}
+		return domain.CompleteStep{Step: x.step, Attempt: x.attempt, Result: domain.Inline(json.RawMessage(word + `}`)), Emitted: emit(x.x)}
 	}
-	f := domain.FailStep{Step: x.step, Attempt: x.attempt, Error: domain.StepError{Message: word + `}`}}
+	f := domain.FailStep{Step: x.step, Attempt: x.attempt, Error: domain.StepError{Message: word + `}`}, Emitted: emit(x.x)}
 	switch w.rng.IntN(10) {
 	case 0:
 		f.Error.Kind = domain.KindPermanent
@@ -216,7 +223,7 @@ func (e *executor) outcome(x *execution) domain.Command {
 		f.Error.Kind = "hopeless" // final for some steps
 	case 4:
 		f.Error.Kind = domain.KindTimeout
-		w.tooLate(report{x.task, domain.CompleteStep{Step: x.step, Attempt: x.attempt, Result: domain.Inline(json.RawMessage(word + `}`))}})
+		w.tooLate(report{x.task, domain.CompleteStep{Step: x.step, Attempt: x.attempt, Result: domain.Inline(json.RawMessage(word + `}`)), Emitted: emit(x.x)}})
 	}
 	return f
 }

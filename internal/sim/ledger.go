@@ -29,6 +29,7 @@ type history struct {
 	state        domain.State
 	paused       bool
 	expired      bool
+	failed       domain.Instant // when it failed last
 	steps        []track
 	last, before uint64 // newest commits
 	input        uint32
@@ -47,6 +48,10 @@ type track struct {
 	lost    int // those that do not
 	limit   int // an operator's; 0 = the template's
 	cursor  string
+	marked  mark   // of the cursor
+	done    int    // its last progress
+	emitted int    // custom events of the current execution
+	writer  string // whose the current execution is
 }
 
 // ending is when a run of a task was over.
@@ -89,6 +94,7 @@ func (l *ledger) commit(w *world, c domain.Commit) {
 	}
 	w.report.Facts += len(c.Records)
 	for _, r := range c.Records {
+		w.report.Events[r.Event.Type()]++
 		if what := l.record(w, r); what != "" {
 			failf("%s at %s of task %s in commit %s: %s", r.Event.Type(), r.Position, r.Task, c.ID, what)
 		}
@@ -135,7 +141,7 @@ func (l *ledger) record(w *world, r domain.Record) string {
 	if e, ok := r.Event.(domain.StepEvent); ok {
 		what = l.step(h, e, r)
 	} else {
-		what = h.task(r.Event)
+		what = h.task(w, r)
 	}
 	if was && !h.state.Live() {
 		h.endings = append(h.endings, ending{r.Position.Sequence, h.round})
@@ -168,13 +174,13 @@ func (l *ledger) create(w *world, r domain.Record, e domain.TaskCreated) string 
 }
 
 // task applies a fact about the whole task.
-func (h *history) task(e domain.Event) string {
-	if _, note := e.(domain.TaskAnnotated); h.expired && !note {
+func (h *history) task(w *world, r domain.Record) string {
+	if _, note := r.Event.(domain.TaskAnnotated); h.expired && !note {
 		return "it has expired"
 	}
 	ok := false
 	from := h.state
-	switch e.(type) {
+	switch r.Event.(type) {
 	case domain.TaskStartRequested:
 		ok, h.state = from == domain.Pending, domain.InProgress
 	case domain.TaskReenqueued, domain.TaskDelayed:
@@ -182,7 +188,7 @@ func (h *history) task(e domain.Event) string {
 	case domain.TaskCompleted:
 		ok, h.state = from == domain.InProgress && h.allComplete(), domain.Complete
 	case domain.TaskFailed:
-		ok, h.state = from.Live() && !h.runs(), domain.Error
+		ok, h.state, h.failed = from.Live() && !h.runs(), domain.Error, r.At
 	case domain.TaskRetryRequested:
 		ok, h.state, h.paused = from == domain.Error, domain.Pending, false
 		h.round++
@@ -197,7 +203,7 @@ func (h *history) task(e domain.Event) string {
 	case domain.TaskAnnotated:
 		ok = true
 	case domain.TaskExpired:
-		ok, h.expired = from == domain.Error && !h.expired, true
+		ok, h.expired = from == domain.Error && h.failed.Add(w.odds.retention) < r.At, true
 	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskCreated, domain.Unknown,
 		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.Signal,
 		domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
@@ -217,6 +223,9 @@ func (l *ledger) step(h *history, ev domain.StepEvent, r domain.Record) string {
 		return "there is no such step"
 	}
 	s := &h.steps[i]
+	if h.expired {
+		return "its task has expired"
+	}
 	if _, cancel := ev.(domain.StepCancelled); h.state.Ended() && (!cancel || h.state != domain.Cancelled) {
 		return "the task has ended: it is " + h.state.String()
 	}
@@ -229,21 +238,23 @@ func (l *ledger) step(h *history, ev domain.StepEvent, r domain.Record) string {
 			return fmt.Sprintf("step %s has had its executions: %d, and %d lost", e.Step, s.count, s.lost)
 		}
 		s.state, s.attempt, s.wake = domain.InProgress, e.Attempt, e.Until
+		s.done, s.emitted, s.writer = 0, 0, l.writer
 	case domain.StepCompleted:
 		ok = s.state == domain.InProgress && e.Attempt == s.attempt && h.state.Live()
 		if ok && r.Actor() == domain.ByHandler && h.def.Steps[i].Handler != domain.SleepHandler {
-			if what := l.sameCall(e.Result.JSON, h.id, i, e.Attempt); what != "" {
+			if what := l.sameOutcome(s, e.Result.JSON, h.id, i, e.Attempt); what != "" {
 				return what
 			}
 		}
 		s.state, s.wake = domain.Complete, 0
+		s.cursor, s.marked = "", 0
 		s.count++
 	case domain.StepFailed:
 		deadline := e.Error.Kind == domain.KindDeadline
 		ok = e.Attempt == s.attempt && h.state.Live() &&
 			(s.state == domain.InProgress || s.state == domain.Error && s.wake != 0 && deadline)
 		if ok && !deadline && r.Actor() == domain.ByHandler {
-			if what := l.sameCall([]byte(e.Error.Message), h.id, i, e.Attempt); what != "" {
+			if what := l.sameOutcome(s, []byte(e.Error.Message), h.id, i, e.Attempt); what != "" {
 				return what
 			}
 		}
@@ -265,17 +276,20 @@ func (l *ledger) step(h *history, ev domain.StepEvent, r domain.Record) string {
 		if e.RetryLimit > 0 {
 			s.limit = e.RetryLimit
 		}
+		if e.Inputs != nil { // a cursor of other inputs means nothing
+			s.cursor, s.marked = "", 0
+		}
 	case domain.StepCancelled:
 		ok = s.state == domain.Pending || s.state == domain.InProgress || s.state == domain.Error
 		s.state, s.wake = domain.Cancelled, 0
 	case domain.StepResolvedManually:
 		ok = s.state == domain.Pending || s.state == domain.Error
 		s.state, s.wake = domain.ResolvedManually, 0
-	case domain.StepCheckpointed:
-		ok = s.state == domain.InProgress && e.Attempt == s.attempt && h.state.Live()
-		s.cursor, s.lost = string(e.Cursor), 0
-	case domain.StepProgressed, domain.StepLogAppended, domain.Custom:
-		ok = s.state == domain.InProgress && ev.AttemptNumber() == s.attempt && h.state.Live()
+	case domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom:
+		var what string
+		if ok, what = l.said(h, s, ev, i); what != "" {
+			return what
+		}
 	case domain.StepSkipped:
 		ok = s.state == domain.Pending && h.state.Live() && !h.paused && h.parentsSatisfy(i) && h.def.Steps[i].Skippable
 		s.state = domain.Complete
@@ -286,15 +300,32 @@ func (l *ledger) step(h *history, ev domain.StepEvent, r domain.Record) string {
 	return ""
 }
 
-// sameCall checks that a report is the one of the execution that it ended: it begins with the number of the call.
-func (l *ledger) sameCall(text []byte, id domain.TaskID, step, attempt int) string {
+// sameOutcome is sameCall for the end of an execution, which comes after its custom events.
+func (l *ledger) sameOutcome(s *track, text []byte, id domain.TaskID, step, attempt int) string {
+	if what := l.sameCall(text, id, step, attempt); what != "" {
+		return what
+	}
+	return s.outcome(callOf(text))
+}
+
+// callOf is the number of the call that a text of a handler begins with; -1 when it is no handler's.
+func callOf(text []byte) int {
 	text = bytes.TrimPrefix(text, []byte(`{"x":`))
 	n := 0
 	for n < len(text) && text[n] >= '0' && text[n] <= '9' {
 		n++
 	}
 	x, err := strconv.Atoi(string(text[:n]))
-	if err != nil || x >= len(l.calls) {
+	if err != nil {
+		return -1
+	}
+	return x
+}
+
+// sameCall checks that a report is the one of the execution that it is about: it begins with the number of the call.
+func (l *ledger) sameCall(text []byte, id domain.TaskID, step, attempt int) string {
+	x := callOf(text)
+	if x < 0 || x >= len(l.calls) {
 		return fmt.Sprintf("no handler made %q", text)
 	}
 	if got := l.calls[x]; got != (call{id, step, attempt}) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/projections"
 	"github.com/tasker-go/tasker/subscribers"
 	"github.com/tasker-go/tasker/subscribers/discoverer"
 	"github.com/tasker-go/tasker/subscribers/finalizer"
@@ -34,6 +35,18 @@ type process struct {
 type report struct {
 	task domain.TaskID
 	cmd  domain.Command
+}
+
+// loseCursors is the mistake of CursorsLost.
+func loseCursors(state *projections.Partition) {
+	for e := range state.Tasks() {
+		for i := range e.Task.Steps {
+			if s := &e.Task.Steps[i]; s.Cursor() != nil {
+				less := *s.More
+				less.Cursor, s.More = nil, &less
+			}
+		}
+	}
 }
 
 // lossy forgets timers while a partition is taken over.
@@ -65,6 +78,9 @@ func (p *process) takeOver() {
 	p.exec = newExecutor(p)
 	p.opened, p.lease, p.holds, p.under, p.unsure, p.frozen, p.short = false, true, false, "", false, nil, nil
 	state := w.load()
+	if w.cfg.Fault == CursorsLost {
+		loseCursors(state)
+	}
 	if w.tracing {
 		w.tracef("p%d takes over as %s at %d: %d live, %d failed", p.n, p.writer, state.Sequence, state.LiveCount(), state.FailedCount())
 	}
@@ -235,7 +251,11 @@ func (p *process) report(r report) {
 		p.w.tracef("p%d hears of %s: %s", p.n, r.task, said(r.cmd))
 	}
 	before := p.m.Stale()
-	p.m.Report(r.task, r.cmd, p.now())
+	if c, ok := r.cmd.(domain.CheckpointStep); ok {
+		p.confirm(r, c)
+	} else {
+		p.m.Report(r.task, r.cmd, p.now())
+	}
 	p.w.report.Stale += int(p.m.Stale() - before)
 }
 
@@ -252,13 +272,33 @@ func (p *process) current(r report) domain.Command {
 	if e == nil {
 		return r.cmd
 	}
-	if c, ok := r.cmd.(domain.CompleteStep); ok {
-		c.Attempt = int(e.Task.Steps[c.Step].Attempt)
+	attempt := func(step int) int { return int(e.Task.Steps[step].Attempt) }
+	switch c := r.cmd.(type) { //nolint:gochecksumtype // what handlers say
+	case domain.CompleteStep:
+		c.Attempt = attempt(c.Step)
+		return c
+	case domain.FailStep:
+		c.Attempt = attempt(c.Step)
+		return c
+	case domain.CheckpointStep:
+		c.Attempt = attempt(c.Step)
+		return c
+	case domain.ProgressStep:
+		c.Attempt = attempt(c.Step)
+		return c
+	case domain.LogStep:
+		c.Attempt = attempt(c.Step)
+		return c
+	default:
 		return c
 	}
-	c := r.cmd.(domain.FailStep)
-	c.Attempt = int(e.Task.Steps[c.Step].Attempt)
-	return c
+}
+
+// expire gives up failed tasks whose time has run out, as the keeper does every second.
+func (p *process) expire() {
+	if !p.m.Full() {
+		p.m.Expire(p.now().Add(-p.w.odds.retention), p.now())
+	}
 }
 
 // due lets timers and holders go on, as ownership.due does.

@@ -6,8 +6,10 @@
 //	log.go        the log, and what can happen to a message on its way
 //	process.go    an owner: the coordinator's loop around subscribers.Machine, and the fate of its messages
 //	executor.go   slots and handlers
+//	sayings.go    what handlers say before they are done
 //	snapshots.go  snapshots, trims, loading
-//	clients.go    definitions, submissions, operators
+//	clients.go    definitions, submissions, questions
+//	operators.go  the operator's verbs
 //	ledger.go     what the log may say: every fact is checked when it is stored
 //	check.go      what an owner's memory must be, compared with the log folded from zero
 //
@@ -19,6 +21,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+
+	"github.com/tasker-go/tasker/domain"
 )
 
 // Config selects a run.
@@ -39,10 +43,11 @@ const (
 	AttemptIgnored           // a report counts for whatever execution is current
 	TimersLost               // timers are not armed again when a partition is taken over
 	SnapshotShort            // a snapshot lacks the commit that it names
+	CursorsLost              // checkpoints are not read again when a partition is taken over
 )
 
 func (f Fault) String() string {
-	return [...]string{"none", "effect before commit", "no fence", "attempt not compared", "timers lost at takeover", "snapshot one commit short"}[f]
+	return [...]string{"none", "effect before commit", "no fence", "attempt not compared", "timers lost at takeover", "snapshot one commit short", "checkpoints lost at takeover"}[f]
 }
 
 // Failure is a run that went wrong. Running its Config again goes wrong in the same way.
@@ -67,7 +72,12 @@ type Report struct {
 	Moves                 int // messages of somebody without business in the log
 	Lost                  int // acknowledgements
 	Answers, Stale        int // to clients; reports that came too late
+	Events                map[domain.EventType]int
+	Verbs                 map[string]Verb // of operators, by the name of the command
 }
+
+// Verb is how often a verb came to what.
+type Verb struct{ Changed, Same, Refused int }
 
 // traced is how many events a failure shows.
 const traced = 80

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -11,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/tasker-go/tasker/domain"
 )
 
 var (
@@ -78,6 +81,31 @@ func simulate(t *testing.T, n int) {
 	}
 	wg.Wait()
 	t.Logf("%d worlds: %+v", n, sum)
+	if n >= 200 && *commits >= 5000 && !t.Failed() {
+		everythingHappens(t, sum)
+	}
+}
+
+// everythingHappens: every fact was stored, and every verb did something, changed nothing, and was refused, often.
+func everythingHappens(t *testing.T, sum Report) {
+	const often = 500
+	for _, fact := range domain.Types() {
+		if n := sum.Events[fact]; n < often && fact != domain.PartitionSkippedType {
+			t.Errorf("%s was stored only %d times", fact, n)
+		}
+	}
+	if n := sum.Events[domain.CustomType("noted")]; n < often {
+		t.Errorf("custom events were stored only %d times", n)
+	}
+	for _, verb := range []domain.Command{
+		domain.CancelTask{}, domain.RetryTask{}, domain.ResolveTask{}, domain.PauseTask{}, domain.ResumeTask{},
+		domain.RetryStep{}, domain.ResolveStep{}, domain.CancelStep{}, domain.FinishStep{},
+	} {
+		name := nameOf(verb)
+		if v := sum.Verbs[name]; min(v.Changed, v.Same, v.Refused) < often {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
 }
 
 func (r Report) plus(o Report) Report {
@@ -93,11 +121,22 @@ func (r Report) plus(o Report) Report {
 	r.Lost += o.Lost
 	r.Answers += o.Answers
 	r.Stale += o.Stale
+	r.Events, r.Verbs = maps.Clone(r.Events), maps.Clone(r.Verbs)
+	if r.Events == nil {
+		r.Events, r.Verbs = map[domain.EventType]int{}, map[string]Verb{}
+	}
+	for t, n := range o.Events {
+		r.Events[t] += n
+	}
+	for name, v := range o.Verbs {
+		sum := r.Verbs[name]
+		r.Verbs[name] = Verb{sum.Changed + v.Changed, sum.Same + v.Same, sum.Refused + v.Refused}
+	}
 	return r
 }
 
 func TestSimulationFindsPlantedFaults(t *testing.T) {
-	for _, f := range []Fault{EffectBeforeCommit, NoFence, AttemptIgnored, TimersLost, SnapshotShort} {
+	for _, f := range []Fault{EffectBeforeCommit, NoFence, AttemptIgnored, TimersLost, SnapshotShort, CursorsLost} {
 		t.Run(f.String(), func(t *testing.T) {
 			for n := uint64(1); n <= 200; n++ {
 				var failure *Failure

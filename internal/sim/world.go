@@ -54,12 +54,15 @@ type odds struct {
 	limits      [handlers]int
 	commitBytes int
 	batch       int // inputs of a turn, at most
+	talking     int // per cent of the inputs: handlers that say something before they are done
+	retention   time.Duration
 }
 
 func newWorld(c Config, tracing bool) *world {
 	w := &world{
 		cfg: c, rng: rand.New(rand.NewPCG(c.Seed, 0x7461736b6572)), clock: 1_790_000_000_000_000, faulty: true,
 		log: simLog{first: 1}, ledger: newLedger(), replica: projections.NewPartition(0), tracing: tracing,
+		report: Report{Events: map[domain.EventType]int{}, Verbs: map[string]Verb{}},
 	}
 	r := w.rng
 	o := &w.odds
@@ -69,6 +72,7 @@ func newWorld(c Config, tracing bool) *world {
 	o.crash, o.takeover, o.jump, o.snapshot = r.IntN(3)*r.IntN(30), r.IntN(3)*r.IntN(30), r.IntN(100), 50+r.IntN(200)
 	o.failing, o.operators, o.late = r.IntN(50), r.IntN(30), r.IntN(10)
 	o.tasks, o.slots, o.batch = 1+r.IntN(30), 1+r.IntN(30), 1+r.IntN(3)
+	o.talking, o.retention = r.IntN(30), time.Duration(1+r.IntN(120))*time.Minute
 	for i := range o.limits {
 		o.limits[i] = 1 + r.IntN(o.slots)
 	}
@@ -77,7 +81,7 @@ func newWorld(c Config, tracing bool) *world {
 	}
 	if c.Fault != NoFault { // what makes the mistakes matter happens in every world
 		o.fates = [arrives]int{lostAck: 10, vanishes: 10, late: 20, slowAck: 10}
-		o.crash, o.takeover, o.late, o.failing, o.snapshot = 50, 50, 10, 30, 200
+		o.crash, o.takeover, o.late, o.failing, o.snapshot, o.talking = 50, 50, 10, 30, 200, 10
 	}
 	for n := range 2 + r.IntN(4) {
 		w.definitions = append(w.definitions, w.define(n))
@@ -190,6 +194,10 @@ func (p *process) input() {
 		w.deliverLate(p)
 	case chance(3):
 		w.question(p)
+	case chance(2):
+		p.expire()
+	case len(p.exec.running) > 0 && chance(w.odds.talking):
+		p.exec.say()
 	case w.ledger.live < w.odds.tasks && chance(30):
 		w.submit(p)
 	case len(p.exec.running) > 0:
