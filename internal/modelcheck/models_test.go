@@ -10,8 +10,8 @@ import (
 )
 
 // models are the definitions that are searched: every graph of up to two steps with every option, every graph of three
-// steps with some of them, and graphs of four steps with a few. small is a subset for slow test runs.
-func models(small bool) []model {
+// steps with some of them, and graphs of four steps with a few. The smallest come first.
+func models() []model {
 	var all []model
 	// One step, everything, every lost worker.
 	for _, opts := range options(1, "optional", "final") {
@@ -30,11 +30,18 @@ func models(small bool) []model {
 			build("two, bypassed", graph, []string{"", "skippable"}, domain.FinishBranches, 0, 0, 0),
 			build("two, one sleeps", graph, []string{"sleep", ""}, domain.Stop, 2*time.Second, 0, 1))
 	}
+	for _, word := range []string{"", "optional", "final"} {
+		m := build("one that checkpoints", []string{""}, []string{word}, domain.FinishBranches, 0, scenario.AllSlots, domain.MaxLost+1)
+		m.talks = true
+		all = append(all, m)
+	}
+	for _, graph := range [][]string{{"", ""}, {"", "a"}} {
+		m := build("two that checkpoint", graph, []string{"", "once"}, domain.Stop, 3*time.Second, scenario.AllSlots, 1)
+		m.talks = true
+		all = append(all, m)
+	}
 	three := [][]string{
 		{"", "", ""}, {"", "a", ""}, {"", "a", "a"}, {"", "", "ab"}, {"", "a", "b"}, {"", "a", "ab"},
-	}
-	if small {
-		return all[:len(all)/3]
 	}
 	for g, graph := range three {
 		for i, opts := range options(3, "optional") {
