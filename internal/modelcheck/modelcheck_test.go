@@ -184,6 +184,9 @@ func (s *search) expand(t *testing.T, at int) {
 		if lost := lostCursor(from.Task, to.Task, a.name); lost != "" {
 			t.Errorf("%s: after %q the checkpoint of %s is gone:\n%s", s.name, a.name, lost, s.path(at))
 		}
+		if what := unlawful(from.Task, log); what != "" {
+			t.Errorf("%s: %q led to %s\n%s", s.name, a.name, what, s.path(at))
+		}
 		reached := s.visit(t, node{run: to, parent: at, action: a.name})
 		if a.good {
 			s.nodes[reached].before = append(s.nodes[reached].before, at)
@@ -255,6 +258,8 @@ func (s *search) wrong(r *scenario.Run) string {
 		return "a task that is not live waits for a timer"
 	case task.Expired && task.State != domain.Error:
 		return "a task that has expired is " + task.State.String()
+	case task.NextWake() != wakes(task):
+		return fmt.Sprintf("it wakes at %s, and should at %s", task.NextWake(), wakes(task))
 	case task.NextWake() != 0 && task.NextWake() <= r.Now:
 		return "something is due and nothing happens"
 	case task.State.Live() && s.slots > 0 && ready > 0:
@@ -278,7 +283,7 @@ func (s *search) actions(r *scenario.Run) []action {
 	for i := range task.Steps {
 		step, name := &task.Steps[i], s.def.Steps[i].Name
 		attempt := int(step.Attempt)
-		if step.State == domain.InProgress {
+		if step.State == domain.InProgress && step.WakeAt == 0 { // a sleep is the engine's own
 			do("ok "+name, false, domain.CompleteStep{Step: i, Attempt: attempt, Result: domain.Inline([]byte(`1`))})
 			do("fail "+name, false, domain.FailStep{Step: i, Attempt: attempt})
 			do("permanent "+name, false, domain.FailStep{Step: i, Attempt: attempt, Error: domain.StepError{Kind: domain.KindPermanent}})
