@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -103,10 +104,10 @@ func first(int) int { return 0 }
 // end is how a task ended, without attempts and times.
 func end(t *domain.Task) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %v %s %v;", t.State, t.Failed, t.Culprits(), t.Result.JSON, t.ResultFrom)
+	fmt.Fprintf(&b, "%s expired=%v %s %v %s %v;", t.State, t.Expired, t.Failed, t.Culprits(), t.Result.JSON, t.ResultFrom)
 	for i := range t.Steps {
 		s := &t.Steps[i]
-		fmt.Fprintf(&b, " %s %s skipped=%v executions=%d result=%s retry=%v", t.Template(i).Name, s.State, s.Skipped, s.Executions, s.Result.JSON, s.WakeAt != 0)
+		fmt.Fprintf(&b, " %s %s skipped=%v executions=%d result=%s retry=%v cursor=%s", t.Template(i).Name, s.State, s.Skipped, s.Executions, s.Result.JSON, s.WakeAt != 0, s.Cursor())
 	}
 	return b.String()
 }
@@ -131,6 +132,28 @@ func checkAttempts(rt *rapid.T, log []domain.Record) {
 				rt.Fatalf("%s: attempt %d ends, %d was running", e.Step, e.Attempt, last[e.Step])
 			}
 			open[e.Step] = false
+		}
+	}
+}
+
+// checkSayings: what a handler says belongs to the execution that runs, and nothing but notes follows the expiry.
+func checkSayings(rt *rapid.T, log []domain.Record) {
+	running, expired := map[string]int{}, false
+	for _, rec := range log {
+		if _, note := rec.Event.(domain.TaskAnnotated); expired && !note {
+			rt.Fatalf("%T after the task had expired", rec.Event)
+		}
+		switch e := rec.Event.(type) { //nolint:gochecksumtype // what begins, ends and belongs to executions
+		case domain.StepExecutionRequested:
+			running[e.Step] = e.Attempt
+		case domain.StepCompleted, domain.StepFailed, domain.StepCancelled:
+			delete(running, e.(domain.StepEvent).StepName())
+		case domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom:
+			if s := e.(domain.StepEvent); running[s.StepName()] != s.AttemptNumber() {
+				rt.Fatalf("%+v while attempt %d runs", e, running[s.StepName()])
+			}
+		case domain.TaskExpired:
+			expired = true
 		}
 	}
 }
@@ -219,8 +242,14 @@ func TestVerbsAtAnyMomentKeepWhatIsPromised(t *testing.T) {
 					domain.CancelTask{}, domain.RetryTask{}, domain.ResolveTask{}, domain.PauseTask{}, domain.ResumeTask{},
 					domain.RetryStep{Step: step}, domain.RetryStep{Step: step, RetryLimit: 1}, domain.ResolveStep{Step: step},
 					domain.CancelStep{Step: step}, domain.FinishStep{Step: step},
+					domain.CheckpointStep{Step: i, Attempt: attempt, Cursor: []byte(strconv.Itoa(len(r.Log)))},
+					domain.ProgressStep{Step: i, Attempt: attempt, Done: 1}, domain.LogStep{Step: i, Attempt: attempt, Lines: []string{"x"}},
+					domain.RetryStep{Step: step, Inputs: []byte(`{}`)},
+					domain.CompleteStep{Step: i, Attempt: attempt, Emitted: []domain.Custom{{Name: "noted"}}},
+					rapid.SampledFrom([]domain.Command{domain.AnnotateTask{Kind: "note"}, domain.ExpireTask{}}).Draw(rt, "rare"),
 				}).Draw(rt, "command"))
 			}
+			checkSayings(rt, r.Log)
 			if c := r.Unsettled(); len(c) > 0 {
 				rt.Fatalf("settled, and yet the reactors say %#v\n%s", c, show(r.Task))
 			}

@@ -28,7 +28,9 @@ var rewrite = flag.Bool("rewrite", false, "write what happens into the scripts a
 //	lose                                               (the process dies; the next owner loads the log)
 //	cut N                                              (as lose, and the newest N events were never stored)
 //	cancel|retry|resolve|pause|resume [REASON]
-//	retry-step STEP [N], cancel-step STEP, resolve-step STEP [JSON], complete-step STEP [JSON]
+//	retry-step STEP [N] [JSON], cancel-step STEP, resolve-step STEP [JSON], complete-step STEP [JSON]
+//	checkpoint STEP JSON, progress STEP DONE TOTAL, log STEP LINE...     (the handler of the step, before it is done)
+//	expire                                             (error_retention has passed)
 //	show
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -118,6 +120,8 @@ func (s *script) do(words []string) ([]string, error) {
 		return []string{"  " + show(s.run.Task)}, nil
 	case "ok", "fail":
 		err = s.report(words)
+	case "checkpoint", "progress", "log":
+		err = s.say(words)
 	default:
 		cmd, bad := verb(words)
 		if bad != nil {
@@ -251,6 +255,31 @@ func (s *script) report(words []string) error {
 	return s.run.Report(step, "", failure, after)
 }
 
+// say is what a handler says before it is done.
+func (s *script) say(words []string) error {
+	i := s.run.Def.Graph().Index(words[1])
+	attempt := int(s.run.Task.Steps[i].Attempt)
+	var cmd domain.Command
+	switch words[0] {
+	case "checkpoint":
+		cmd = domain.CheckpointStep{Step: i, Attempt: attempt, Cursor: json.RawMessage(words[2])}
+	case "progress":
+		done, err := strconv.Atoi(words[2])
+		if err != nil {
+			return err
+		}
+		total, err := strconv.Atoi(words[3])
+		if err != nil {
+			return err
+		}
+		cmd = domain.ProgressStep{Step: i, Attempt: attempt, Done: done, Total: total}
+	default:
+		cmd = domain.LogStep{Step: i, Attempt: attempt, Lines: []string{strings.Join(words[2:], " ")}}
+	}
+	_, err := s.run.Do(cmd)
+	return err
+}
+
 func verb(words []string) (domain.Command, error) {
 	reason := strings.Join(words[1:], " ")
 	var step, json string
@@ -273,15 +302,32 @@ func verb(words []string) (domain.Command, error) {
 		return domain.ResumeTask{Reason: reason}, nil
 	case "cancel-step":
 		return domain.CancelStep{Step: step}, nil
+	case "expire":
+		return domain.ExpireTask{}, nil
 	case "retry-step":
-		n, err := strconv.Atoi("0" + json)
-		return domain.RetryStep{Step: step, RetryLimit: n}, err
+		return retryStep(step, words[2:])
 	case "resolve-step":
 		return domain.ResolveStep{Step: step, Result: payload(json)}, nil
 	case "complete-step":
 		return domain.FinishStep{Step: step, Result: payload(json)}, nil
 	}
 	return nil, fmt.Errorf("what is %q", words[0])
+}
+
+func retryStep(step string, words []string) (domain.Command, error) {
+	cmd := domain.RetryStep{Step: step}
+	for _, w := range words {
+		n, err := strconv.Atoi(w)
+		switch {
+		case err == nil:
+			cmd.RetryLimit = n
+		case json.Valid([]byte(w)):
+			cmd.Inputs = json.RawMessage(w)
+		default:
+			return nil, err
+		}
+	}
+	return cmd, nil
 }
 
 func payload(text string) domain.Payload {
@@ -322,12 +368,21 @@ func describe(rec domain.Record) string {
 
 func show(t *domain.Task) string {
 	c := t.ExecutionContext()
+	if t.Expired {
+		return fmt.Sprintf("%s, expired: %s", t.State, c.Status)
+	}
 	text := fmt.Sprintf("%s: %s, %s, %s, %v %%;", t.State, c.Status, c.Action, c.Health, c.CompletionPercentage)
 	for i := range t.Steps {
 		s := &t.Steps[i]
 		text += fmt.Sprintf(" %s %s", t.Template(i).Name, s.State)
 		if s.Attempt > 0 {
 			text += fmt.Sprintf("(%d)", s.Attempt)
+		}
+		if s.Cursor() != nil {
+			text += fmt.Sprintf(" at %s", s.Cursor())
+		}
+		if p := s.Progress(); p != nil {
+			text += fmt.Sprintf(" %d/%d", p.Done, p.Total)
 		}
 	}
 	return text
