@@ -359,15 +359,48 @@ func TestStepsOfAnEndedTaskStay(t *testing.T) {
 	}
 }
 
+// What an execution says before its end is taken while the step is in progress in a live task, and never else.
+func TestOnlyARunningStepOfALiveTaskSaysAnything(t *testing.T) {
+	for _, task := range States {
+		for _, x := range States {
+			v := transitionTask(t, task, x)
+			runs := task.Live() && x == InProgress
+			for _, cmd := range []Command{
+				CheckpointStep{Step: subject, Attempt: 7, Cursor: []byte(`1`)}, ProgressStep{Step: subject, Attempt: 7, Done: 1},
+				LogStep{Step: subject, Attempt: 7, Lines: []string{"x"}},
+			} {
+				events, err := Decide(v, cmd, taskTime, nil)
+				if len(events) > 0 != runs || !runs && !errors.Is(err, ErrStale) || runs && err != nil {
+					t.Errorf("%T of a %s step of a %s task: %v, error %v", cmd, x, task, events, err)
+				}
+			}
+			for _, e := range []Event{StepCheckpointed{Step: "x", Attempt: 7, Cursor: []byte(`1`)}, StepProgressed{Step: "x", Attempt: 7, Done: 1}} {
+				after := v.Clone()
+				Evolve(after, Record{Event: e, At: taskTime})
+				if changed := !reflect.DeepEqual(after, v); changed != runs || after.State != task || after.Steps[subject].State != x {
+					t.Errorf("%T of a %s step of a %s task changed it: %v", e, x, task, changed)
+				}
+			}
+		}
+	}
+}
+
 func TestReportOfAnotherAttemptIsStale(t *testing.T) {
 	v := transitionTask(t, InProgress, InProgress)
 	for _, attempt := range []int{-1, 0, 1, 6, 8, 1 << 40} {
-		for _, cmd := range []Command{CompleteStep{Step: subject, Attempt: attempt}, FailStep{Step: subject, Attempt: attempt}} {
+		for _, cmd := range []Command{
+			CompleteStep{Step: subject, Attempt: attempt}, FailStep{Step: subject, Attempt: attempt},
+			CheckpointStep{Step: subject, Attempt: attempt, Cursor: []byte(`1`)}, ProgressStep{Step: subject, Attempt: attempt},
+			LogStep{Step: subject, Attempt: attempt},
+		} {
 			if events, err := Decide(v, cmd, taskTime, nil); !errors.Is(err, ErrStale) || len(events) > 0 {
 				t.Errorf("%+v: events %v, error %v", cmd, events, err)
 			}
 		}
-		for _, e := range []Event{StepCompleted{Step: "x", Attempt: attempt}, StepFailed{Step: "x", Attempt: attempt}} {
+		for _, e := range []Event{
+			StepCompleted{Step: "x", Attempt: attempt}, StepFailed{Step: "x", Attempt: attempt},
+			StepCheckpointed{Step: "x", Attempt: attempt, Cursor: []byte(`1`)}, StepProgressed{Step: "x", Attempt: attempt},
+		} {
 			after := v.Clone()
 			if Evolve(after, Record{Event: e, At: taskTime}); !reflect.DeepEqual(after, v) {
 				t.Errorf("%+v applied", e)
