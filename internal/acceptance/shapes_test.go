@@ -13,8 +13,10 @@ import (
 
 // shape is a row of ACCEPTANCE A.
 type shape struct {
-	name  string
-	nodes []node
+	name      string
+	nodes     []node
+	namespace string // "" is default
+	version   string // "" is 0.1.0
 }
 
 type node struct {
@@ -32,16 +34,16 @@ func after(names ...string) []string { return names }
 const dummySchema = `{"type":"object","properties":{"dummy":{"type":"boolean"}},"required":["dummy"]}`
 
 var (
-	dummy = shape{"dummy_task", []node{
+	dummy = shape{name: "dummy_task", nodes: []node{
 		{name: "step-one"}, {name: "step-two"}, {name: "step-three", after: after("step-two")}, {name: "step-four", after: after("step-three")},
 	}}
-	linear = shape{"linear", []node{
+	linear = shape{name: "linear", nodes: []node{
 		{name: "initialize_data"}, {name: "validate_input", after: after("initialize_data")},
 		{name: "process_data", after: after("validate_input"), failures: 1},
 		{name: "transform_results", after: after("process_data")}, {name: "validate_output", after: after("transform_results")},
 		{name: "finalize_workflow", after: after("validate_output")},
 	}}
-	diamond = shape{"diamond", []node{
+	diamond = shape{name: "diamond", nodes: []node{
 		{name: "start_workflow"},
 		{name: "branch_one_process", after: after("start_workflow"), failures: 1},
 		{name: "branch_one_validate", after: after("branch_one_process")},
@@ -50,7 +52,7 @@ var (
 		{name: "merge_branches", after: after("branch_one_validate", "branch_two_validate")},
 		{name: "end_workflow", after: after("merge_branches")},
 	}}
-	tree = shape{"tree", []node{
+	tree = shape{name: "tree", nodes: []node{
 		{name: "root_initialization"},
 		{name: "branch_a_setup", after: after("root_initialization")},
 		{name: "branch_b_setup", after: after("root_initialization"), failures: 1},
@@ -60,27 +62,27 @@ var (
 		{name: "b_task_two", after: after("branch_b_setup"), failures: 1},
 		{name: "aggregate_results", after: after("a_task_one", "a_task_two", "b_task_one", "b_task_two")},
 	}}
-	ecommerce = shape{"ecommerce", []node{
+	ecommerce = shape{name: "ecommerce", version: "1.0.0", nodes: []node{
 		{name: "validate_cart"},
 		{name: "process_payment", after: after("validate_cart")},
 		{name: "update_inventory", after: after("process_payment"), options: limit(2)},
 		{name: "create_order", after: after("update_inventory")},
 		{name: "send_confirmation", after: after("create_order"), options: limit(5)},
 	}}
-	registration = shape{"user_registration", []node{
+	registration = shape{name: "user_registration", nodes: []node{
 		{name: "create_user_account"},
 		{name: "setup_billing_profile", after: after("create_user_account")},
 		{name: "initialize_preferences", after: after("create_user_account")},
 		{name: "send_welcome_sequence", after: after("setup_billing_profile", "initialize_preferences"), options: limit(5)},
 		{name: "update_user_status", after: after("send_welcome_sequence"), options: limit(2)},
 	}}
-	refund = shape{"process_refund", []node{
+	refund = shape{name: "process_refund", namespace: "payments", version: "2.1.0", nodes: []node{
 		{name: "validate_payment_eligibility"},
 		{name: "process_gateway_refund", after: after("validate_payment_eligibility"), options: limit(2)},
 		{name: "update_payment_records", after: after("process_gateway_refund")},
 		{name: "notify_customer", after: after("update_payment_records"), options: limit(5)},
 	}}
-	mathematical = shape{"mathematical_sequence", []node{
+	mathematical = shape{name: "mathematical_sequence", nodes: []node{
 		{name: "s1"}, {name: "s2", after: after("s1")}, {name: "s3", after: after("s2")}, {name: "s4", after: after("s3")},
 	}}
 )
@@ -88,7 +90,7 @@ var (
 func limit(n int) []tasker.StepOption { return []tasker.StepOption{tasker.Retries(n)} }
 
 func fanOut(n int) shape {
-	s := shape{fmt.Sprintf("fan_out_%d", n), []node{{name: "prepare"}}}
+	s := shape{name: fmt.Sprintf("fan_out_%d", n), nodes: []node{{name: "prepare"}}}
 	var workers []string
 	for i := range n {
 		workers = append(workers, fmt.Sprintf("worker-%04d", i))
@@ -104,6 +106,12 @@ type handlers map[string]tasker.StepHandlerFunc
 // builder is the shape's definition, with the handlers that the row asks for.
 func (s shape) builder(w *world, own handlers) *tasker.Builder {
 	b := tasker.Define(s.name)
+	if s.namespace != "" {
+		b.Namespace(s.namespace)
+	}
+	if s.version != "" {
+		b.Version(s.version)
+	}
 	if s.name == dummy.name {
 		b.Schema(dummySchema)
 	}
@@ -174,7 +182,7 @@ func TestAShapesCompleteWithTheirFailures(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			both(t, func(w *world) {
 				w.add(s.workflow(w, nil))
-				id, _ := w.runs(s.name, map[string]bool{"dummy": true})
+				id, _ := w.runs(s.name, map[string]bool{"dummy": true}, tasker.InNamespace(s.namespace))
 				task, calls := w.task(id), map[string]int{}
 				for _, c := range w.of(id, "") {
 					calls[c.step]++
@@ -197,7 +205,7 @@ func TestAShapesCompleteWithTheirFailures(t *testing.T) {
 // The customer service's refund submits the payments team's task of the same name, in another namespace.
 func TestATaskSubmitsATaskOfAnotherNamespace(t *testing.T) {
 	both(t, func(w *world) {
-		payments, err := refund.builder(w, nil).Namespace("payments").Version("2.1.0").Build()
+		payments, err := refund.builder(w, nil).Build()
 		if err != nil {
 			w.t.Fatal(err)
 		}
