@@ -28,7 +28,7 @@ type history struct {
 	def          *domain.Definition
 	state        domain.State
 	paused       bool
-	expired      bool
+	expired      uint64 // the message that says so; 0 = it has not
 	failed       domain.Instant // when it failed last
 	steps        []track
 	last, before uint64 // newest commits
@@ -175,7 +175,7 @@ func (l *ledger) create(w *world, r domain.Record, e domain.TaskCreated) string 
 
 // task applies a fact about the whole task.
 func (h *history) task(w *world, r domain.Record) string {
-	if _, note := r.Event.(domain.TaskAnnotated); h.expired && !note {
+	if _, note := r.Event.(domain.TaskAnnotated); h.expired != 0 && !note {
 		return "it has expired"
 	}
 	ok := false
@@ -203,7 +203,7 @@ func (h *history) task(w *world, r domain.Record) string {
 	case domain.TaskAnnotated:
 		ok = true
 	case domain.TaskExpired:
-		ok, h.expired = from == domain.Error && h.failed.Add(w.odds.retention) < r.At, true
+		ok, h.expired = from == domain.Error && h.failed.Add(w.odds.retention) < r.At, r.Position.Sequence
 	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskCreated, domain.Unknown,
 		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.Signal,
 		domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
@@ -223,7 +223,7 @@ func (l *ledger) step(h *history, ev domain.StepEvent, r domain.Record) string {
 		return "there is no such step"
 	}
 	s := &h.steps[i]
-	if h.expired {
+	if h.expired != 0 {
 		return "its task has expired"
 	}
 	if _, cancel := ev.(domain.StepCancelled); h.state.Ended() && (!cancel || h.state != domain.Cancelled) {

@@ -66,7 +66,7 @@ func (w *world) do(p *process, h *history, cmd domain.Command, again bool) {
 		w.checkAnswer(a)
 		switch {
 		case note:
-		case expired && a.Err == nil:
+		case expired != 0 && a.Err == nil && a.Position.Sequence >= expired: // an owner of before answers as of before
 			failf("task %s has expired, and %T is not refused", h.id, cmd)
 		case again && a.Err == nil && a.Changed:
 			failf("task %s: %T changed something when it was said again", h.id, cmd)
