@@ -28,7 +28,7 @@ type history struct {
 	def          *domain.Definition
 	state        domain.State
 	paused       bool
-	expired      uint64 // the message that says so; 0 = it has not
+	expired      uint64         // the message that says so; 0 = it has not
 	failed       domain.Instant // when it failed last
 	steps        []track
 	last, before uint64 // newest commits
