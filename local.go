@@ -291,8 +291,7 @@ func (x endedRef) read(ctx context.Context, c *subscribers.Coordinator) *domain.
 
 // sequence is the whole sequence of a task, for a handler that asks for more than its parents.
 func (e *Engine) sequence(ctx context.Context, partition int, id domain.TaskID) ([]domain.StepView, error) {
-	c := e.parts[partition]
-	t, err := await(ctx, c, func(reply func(*domain.Task, error)) error { return c.Look(id, reply) })
+	t, err := e.lookAgain(ctx, e.parts[partition], id)
 	if err != nil {
 		return nil, err
 	}
@@ -308,6 +307,23 @@ func (e *Engine) sequence(ctx context.Context, partition int, id domain.TaskID) 
 		views[i] = view
 	}
 	return views, nil
+}
+
+// lookAgain asks for a task until there is an answer or ctx ends. That the owner does not answer now is no failure of the step:
+// the commit that starts a step after a crash is also the one with which this process becomes the owner, a moment later.
+func (e *Engine) lookAgain(ctx context.Context, c *subscribers.Coordinator, id domain.TaskID) (*domain.Task, error) {
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		t, err := await(ctx, c, func(reply func(*domain.Task, error)) error { return c.Look(id, reply) })
+		again := errors.Is(err, subscribers.ErrNotOwner) || errors.Is(err, ErrOverloaded) || errors.Is(err, ErrUnavailable)
+		if !again {
+			return t, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
 }
 
 // annotate stores what the annotation hook of a task handler returned.

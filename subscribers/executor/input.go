@@ -152,6 +152,9 @@ func (q *sequence) fetch(ctx context.Context) ([]domain.StepView, error) {
 	if ask == nil {
 		return nil, errors.New("this executor serves the results of parents only: name the step in depends_on")
 	}
+	ctx, stop := context.WithCancelCause(ctx) // with the execution, whatever context the handler gave
+	defer stop(nil)
+	defer context.AfterFunc(q.x, func() { stop(context.Cause(q.x)) })()
 	all, err := ask(ctx, q.x.partition, q.x.key.task)
 	if err != nil {
 		return nil, fmt.Errorf("reading the steps of task %s: %w", q.x.key.task, err)
