@@ -167,7 +167,7 @@ func outcomeOf(task *tasker.Task, records []tasker.Event) string {
 	for _, s := range task.Steps {
 		fmt.Fprintf(&b, "  %s is %s, skipped %v, round %d, %d executions, %d completions, result %s, inputs %s",
 			s.Name, s.State, s.Skipped, s.Round, s.Executions, completions[s.Name], s.Result, s.Inputs)
-		if s.Error != nil && (s.Error.Kind != domain.KindWorkerLost || s.State == domain.Error) {
+		if s.State == domain.Error { // else the last execution may have been lost
 			fmt.Fprintf(&b, ", error %s: %s", s.Error.Kind, s.Error.Message)
 		}
 		b.WriteString("\n")

@@ -225,10 +225,13 @@ func (l log) Trim(ctx context.Context, before uint64) error {
 
 type leases struct{ s *Store }
 
+// Acquire goes on when the engine stops waiting for it, or Free could not give back what it gets.
 func (l leases) Acquire(ctx context.Context, name, holder string, ttl time.Duration) (domain.Lease, error) {
 	if err := l.s.err(); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
 	to, err := l.s.to.Leases().Acquire(ctx, name, holder, ttl)
 	if err != nil {
 		return nil, err
@@ -237,6 +240,9 @@ func (l leases) Acquire(ctx context.Context, name, holder string, ttl time.Durat
 	l.s.mu.Lock()
 	l.s.leases = append(l.s.leases, held)
 	l.s.mu.Unlock()
+	if err := l.s.err(); err != nil { // cut meanwhile: Free has perhaps been here already
+		return nil, errors.Join(err, held.free(ctx))
+	}
 	return held, nil
 }
 
