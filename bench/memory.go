@@ -135,9 +135,9 @@ func onDirectoryWith(ctx context.Context, dir string, o Options, f func(e *taske
 	return withEngine(ctx, srv, o, shape, func(e *tasker.Engine) error {
 		waiting, err := tasker.Define("waiting").
 			StepNamed("sleep", domain.SleepHandler, tasker.HandlerConfig(map[string]string{"duration": "240h"})).
-			StepNamed("after", "default.dummy_task.step-one", tasker.After("sleep")).
-			StepNamed("later", "default.dummy_task.step-one", tasker.After("after")).
-			StepNamed("last", "default.dummy_task.step-one", tasker.After("later")).Build()
+			StepNamed("after", worker, tasker.After("sleep")).
+			StepNamed("later", worker, tasker.After("after")).
+			StepNamed("last", worker, tasker.After("later")).Build()
 		if err != nil {
 			return err
 		}

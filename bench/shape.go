@@ -61,7 +61,7 @@ func parseShape(text string) (shape, error) {
 			workers := make([]string, n)
 			for i := range workers {
 				workers[i] = fmt.Sprintf("worker-%d", i)
-				b.StepNamed(workers[i], "default.fan_out.prepare", after("prepare"))
+				b.StepNamed(workers[i], worker, after("prepare"))
 			}
 			return b.Step("join", h, after(workers...))
 		}}, nil
@@ -77,6 +77,9 @@ func parseShape(text string) (shape, error) {
 	return shape{}, fmt.Errorf("unknown shape %q: there are dummy, diamond, fanout:N and chain:N", text)
 }
 
+// worker is the handler that many steps share.
+const worker = "bench-worker"
+
 // register hands the workflow to the engine. A share of all steps fails for good.
 func (s shape) register(e *tasker.Engine, failShare float64) error {
 	var calls atomic.Int64
@@ -90,6 +93,9 @@ func (s shape) register(e *tasker.Engine, failShare float64) error {
 		}
 		return result{Dummy: true}, nil
 	})
+	if err := e.Handler(worker, h); err != nil {
+		return err
+	}
 	w, err := s.build(tasker.Define(s.name), h).Build()
 	if err != nil {
 		return err
