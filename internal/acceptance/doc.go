@@ -11,5 +11,5 @@
 // key, and only for executions that the history calls lost. What may differ all the same, a case says itself (differs):
 // steps that are not retried are over when their worker is lost.
 //
-// Case 20, every transition of both machines, is also domain/transition_test.go. Not here: 25 (infra/httphandler).
+// Case 20, every transition of both machines, is also domain/transition_test.go; of case 25, the network is in infra/httphandler.
 package acceptance
