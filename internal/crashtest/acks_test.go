@@ -58,10 +58,10 @@ func acknowledgements(t *testing.T, url string, connect func(...nats.Option) (*n
 	}}, dummy(step(done)))
 	var n atomic.Int64
 	proxy.Messages(badAcks(&n))
-	l := startLoad(20, e)
-	eventually(t, 25*time.Second, "40 bad acknowledgements", func() bool { return n.Load() >= 40 && l.count() >= 40 })
+	l := startLoad(t, 20, e)
+	eventually(t, "40 bad acknowledgements", func() bool { return n.Load() >= 40 && l.count() >= 40 })
 	ids := l.end(t)
-	waitAll(t, e.Engine, ids, 30*time.Second)
+	waitAll(t, e.Engine, ids)
 	proxy.Messages(nil)
 	e.end(t)
 	store := openStore(t, connect)
@@ -84,7 +84,7 @@ func TestC04UnknownFateStopsThePartition(t *testing.T) {
 		return 1, nil
 	})
 	e := run(t, tasker.Config{URL: proxy.URL(), Partitions: 1}, one("single", h))
-	waitAll(t, e.Engine, submitAll(t, e.Engine, "single", 5, 5, nil), 10*time.Second)
+	waitAll(t, e.Engine, submitAll(t, e.Engine, "single", 5, 5, nil))
 	runs.Store(0)
 
 	var dropped atomic.Int64
@@ -108,8 +108,8 @@ func TestC04UnknownFateStopsThePartition(t *testing.T) {
 	stored := func() int {
 		return count(t, store, func(r domain.Record) bool { return r.Event.Type() == domain.TaskCreatedType })
 	}
-	eventually(t, 10*time.Second, "the commit to be stored", func() bool { return stored() == 6 })
-	eventually(t, 10*time.Second, "the engine to ask again", func() bool { return dropped.Load() >= 3 })
+	eventually(t, "the commit to be stored", func() bool { return stored() == 6 })
+	eventually(t, "the engine to ask again", func() bool { return dropped.Load() >= 3 })
 	if n := runs.Load(); n != 0 {
 		t.Errorf("%d handlers ran before the commit was known to be stored", n)
 	}
@@ -127,7 +127,7 @@ func TestC04UnknownFateStopsThePartition(t *testing.T) {
 			t.Errorf("Submit returned %v in the end", err)
 		}
 	}
-	eventually(t, 10*time.Second, "both handlers", func() bool { return runs.Load() == 2 })
+	eventually(t, "both handlers", func() bool { return runs.Load() == 2 })
 	e.end(t)
 	l := read(t, store)
 	l.ended()

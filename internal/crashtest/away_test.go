@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -63,9 +62,9 @@ func goneAndBack(t *testing.T, away, ttl time.Duration) {
 		}
 	})
 	e := run(t, tasker.Config{URL: "nats://" + address, LeaseTTL: ttl}, dummy(step(done)), one("slow", slow))
-	waitAll(t, e.Engine, submitAll(t, e.Engine, "dummy", 20, 20, nil), 10*time.Second)
+	waitAll(t, e.Engine, submitAll(t, e.Engine, "dummy", 20, 20, nil))
 	running := submitAll(t, e.Engine, "slow", 10, 10, nil)
-	eventually(t, 10*time.Second, "the slow steps to run", func() bool { return runs.Load() == 10 })
+	eventually(t, "the slow steps to run", func() bool { return runs.Load() == 10 })
 
 	shutdown(t, srv)
 	gone := time.Now()
@@ -93,7 +92,7 @@ func goneAndBack(t *testing.T, away, ttl time.Duration) {
 			id = r.ID
 			break
 		}
-		if !strings.Contains(err.Error(), "") || time.Since(back) > 20*time.Second {
+		if time.Since(back) > patience {
 			t.Fatalf("Submit still fails %.1f s after NATS came back: %v", time.Since(back).Seconds(), err)
 		}
 		if errors.Is(err, tasker.ErrOutcomeUnknown) {
@@ -101,15 +100,15 @@ func goneAndBack(t *testing.T, away, ttl time.Duration) {
 		}
 		time.Sleep(20 * time.Millisecond) // tried again
 	}
-	waitAll(t, e.Engine, []tasker.TaskID{id}, 20*time.Second)
+	waitAll(t, e.Engine, []tasker.TaskID{id})
 	t.Logf("the first new task completed %.2f s after NATS came back", time.Since(back).Seconds())
-	if took := time.Since(back); took > 10*time.Second {
+	if took := time.Since(back); took > patience/3 {
 		t.Errorf("that is too late")
 	}
 
 	// Nothing is stuck: neither what ran, nor what nobody knew of.
 	close(release)
-	waitAll(t, e.Engine, running, 20*time.Second)
+	waitAll(t, e.Engine, running)
 	for _, id := range ids {
 		_, err := e.Wait(testContext(t, 20*time.Second), id)
 		if err != nil && !errors.Is(err, tasker.ErrTaskNotFound) {
@@ -135,7 +134,7 @@ func TestStopWithoutNATS(t *testing.T) {
 	dir, address := t.TempDir(), freeAddress(t)
 	srv := single(t, natsservertest.Dir(dir), listenOn(address))
 	e := run(t, tasker.Config{URL: "nats://" + address, Drain: time.Second}, dummy(step(done)))
-	waitAll(t, e.Engine, submitAll(t, e.Engine, "dummy", 20, 20, nil), 10*time.Second)
+	waitAll(t, e.Engine, submitAll(t, e.Engine, "dummy", 20, 20, nil))
 	shutdown(t, srv)
 	answers := make(chan error, 1)
 	go func() {

@@ -108,7 +108,7 @@ func TestOverload(t *testing.T) {
 	if limit := 500 * raceFactor; most > limit {
 		t.Errorf("%d MiB of memory, at most %d are allowed", most, limit)
 	}
-	eventually(t, 60*time.Second, "the accepted tasks to end", func() bool {
+	eventually(t, "the accepted tasks to end", func() bool {
 		live := int64(0)
 		for _, p := range e.Stats().Partitions {
 			live += p.Live

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -65,7 +64,7 @@ func runsIn(t testing.TB, e *engine, partition int, name string) {
 	if err != nil {
 		t.Fatalf("partition %d: %v", partition, err)
 	}
-	waitAll(t, e.Engine, []tasker.TaskID{r.ID}, 10*time.Second)
+	waitAll(t, e.Engine, []tasker.TaskID{r.ID})
 }
 
 // A stream that is deleted under the engine closes its partition with an error that names it, is not made again, and
@@ -74,7 +73,7 @@ func TestStreamDeletedUnderTheEngine(t *testing.T) {
 	t.Parallel()
 	srv := single(t)
 	e := run(t, tasker.Config{Connect: srv.Connect}, one("single", step(done)))
-	eventually(t, 5*time.Second, "both partitions", func() bool { return owns(e) == 2 })
+	eventually(t, "both partitions", func() bool { return owns(e) == 2 })
 	runsIn(t, e, 0, "single")
 	runsIn(t, e, 1, "single")
 	s := newStranger(t, srv)
@@ -86,7 +85,7 @@ func TestStreamDeletedUnderTheEngine(t *testing.T) {
 		t.Fatal("a submission was acknowledged by a partition without a stream")
 	}
 	t.Logf("the submission under way: %v", err)
-	eventually(t, 15*time.Second, "the partition to be closed", func() bool { return phaseOf(e, 1) == subscribers.Closed })
+	eventually(t, "the partition to be closed", func() bool { return phaseOf(e, 1) == subscribers.Closed })
 	_, err = submitTo(e, 1, "single")
 	var missing *domain.StreamMissingError
 	if !errors.As(err, &missing) || missing.Stream != "TASKER_LOG_1_01" {
@@ -122,7 +121,7 @@ func TestCommitThatCannotBeDecoded(t *testing.T) {
 			}
 			before = append(before, r.ID)
 		}
-		waitAll(t, e.Engine, before, 10*time.Second)
+		waitAll(t, e.Engine, before)
 		e.end(t)
 		sequence := newStranger(t, srv).publish(1, "garbage-1", "this is not a commit")
 		e = run(t, tasker.Config{Connect: srv.Connect}, one("single", step(done)))
@@ -132,12 +131,12 @@ func TestCommitThatCannotBeDecoded(t *testing.T) {
 		t.Parallel()
 		srv := single(t)
 		e := run(t, tasker.Config{Connect: srv.Connect}, one("single", step(done)))
-		eventually(t, 5*time.Second, "both partitions", func() bool { return owns(e) == 2 })
+		eventually(t, "both partitions", func() bool { return owns(e) == 2 })
 		r, err := submitTo(e, 1, "single")
 		if err != nil {
 			t.Fatal(err)
 		}
-		waitAll(t, e.Engine, []tasker.TaskID{r.ID}, 10*time.Second)
+		waitAll(t, e.Engine, []tasker.TaskID{r.ID})
 		sequence := newStranger(t, srv).publish(1, "garbage-1", `{"v":1,"id":"garbage-1","at":"2026-01-01T00:00:00Z","tasks":[{`)
 		_, _ = submitTo(e, 1, "single") // which notices it
 		closedAt(t, srv, e, sequence, []tasker.TaskID{r.ID})
@@ -145,7 +144,7 @@ func TestCommitThatCannotBeDecoded(t *testing.T) {
 }
 
 func closedAt(t *testing.T, srv *natsserver.Server, e *engine, sequence uint64, before []tasker.TaskID) {
-	eventually(t, 10*time.Second, "the partition to be closed", func() bool { return phaseOf(e, 1) == subscribers.Closed })
+	eventually(t, "the partition to be closed", func() bool { return phaseOf(e, 1) == subscribers.Closed })
 	command := fmt.Sprintf(`tasker log skip 01 %d --reason "..."`, sequence)
 	_, err := submitTo(e, 1, "single")
 	var unreadable *subscribers.UnreadableError
@@ -169,7 +168,7 @@ func closedAt(t *testing.T, srv *natsserver.Server, e *engine, sequence uint64, 
 	if err := client.Skip(t.Context(), 1, sequence, tasker.By{Reason: "a stranger wrote it"}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the partition to be opened", func() bool { return phaseOf(e, 1) == subscribers.Owning })
+	eventually(t, "the partition to be opened", func() bool { return phaseOf(e, 1) == subscribers.Owning })
 	runsIn(t, e, 1, "single")
 	for _, id := range before {
 		if r, err := e.Submit(t.Context(), "single", nil, tasker.WithID(id)); err != nil || r.Created {
@@ -178,7 +177,7 @@ func closedAt(t *testing.T, srv *natsserver.Server, e *engine, sequence uint64, 
 	}
 	e.end(t)
 	again := run(t, tasker.Config{Connect: srv.Connect}, one("single", step(done)))
-	eventually(t, 10*time.Second, "both partitions after a restart", func() bool { return owns(again) == 2 })
+	eventually(t, "both partitions after a restart", func() bool { return owns(again) == 2 })
 	runsIn(t, again, 1, "single")
 }
 
@@ -198,16 +197,16 @@ func TestForeignMessagesArePassedOver(t *testing.T) {
 	warnings := &tail{}
 	e := run(t, tasker.Config{Connect: srv.Connect, Logger: slog.New(slog.NewTextHandler(warnings, &slog.HandlerOptions{Level: slog.LevelWarn}))},
 		dummy(brief))
-	eventually(t, 5*time.Second, "both partitions", func() bool { return owns(e) == 2 })
+	eventually(t, "both partitions", func() bool { return owns(e) == 2 })
 	s := newStranger(t, srv)
-	l := startLoad(32, e)
+	l := startLoad(t, 32, e)
 	const foreign = 30
 	for i := range foreign {
-		eventually(t, 20*time.Second, "some tasks", func() bool { return l.count() >= 10*i })
+		eventually(t, "some tasks", func() bool { return l.count() >= 10*i })
 		s.publish(i%2, "", "hello")
 	}
 	ids := l.end(t)
-	waitAll(t, e.Engine, ids, 20*time.Second)
+	waitAll(t, e.Engine, ids)
 	if text := warnings.String(); !strings.Contains(text, "somebody else wrote to the log") {
 		t.Error("the log says nothing of it")
 	}

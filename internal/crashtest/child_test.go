@@ -252,11 +252,13 @@ func generate(ctx context.Context, e *tasker.Engine, inflight int, kill *killer)
 	acked := make(chan tasker.TaskID, 1024)
 	go func() {
 		w := bufio.NewWriter(os.Stdout)
+		written := int64(0)
 		for id := range acked {
 			_, _ = fmt.Fprintln(w, id)
-			kill.acked.Add(1)
-			if len(acked) == 0 {
+			if written++; len(acked) == 0 {
 				_ = w.Flush()
+				kill.acked.Add(written) // only what the parent gets to read arms the kill
+				written = 0
 			}
 		}
 	}()

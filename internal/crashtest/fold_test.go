@@ -41,7 +41,7 @@ func TestC01ReplayEqualsLiveState(t *testing.T) {
 	l := read(t, store)
 	l.report(t)
 	e := run(t, config, randomWorkflows()...)
-	eventually(t, 10*time.Second, "both partitions", func() bool { return owns(e) == 2 })
+	eventually(t, "both partitions", func() bool { return owns(e) == 2 })
 	shown := views(t, e, ids)
 	e.end(t)
 	for p := range 2 {
@@ -49,7 +49,7 @@ func TestC01ReplayEqualsLiveState(t *testing.T) {
 	}
 	// What the log says of each task is what the engine showed, but for what opening it changed.
 	e = run(t, config, randomWorkflows()...)
-	eventually(t, 10*time.Second, "both partitions", func() bool { return owns(e) == 2 })
+	eventually(t, "both partitions", func() bool { return owns(e) == 2 })
 	for i, again := range views(t, e, ids) {
 		if v, err := e.Task(t.Context(), ids[i]); err == nil && v.State.Ended() && again != shown[i] {
 			t.Fatalf("task %s was\n%s\nand is\n%s", ids[i], shown[i], again)
@@ -103,7 +103,7 @@ func randomHistory(t *testing.T, srv *natsserver.Server, e *engine, random *rand
 			operate(t, store, ids[random.IntN(len(ids))], random)
 		}
 	}
-	eventually(t, 20*time.Second, "the tasks to end or to wait", func() bool { return len(e.Engine.Stats().Partitions) == 2 && idle(e) })
+	eventually(t, "the tasks to end or to wait", func() bool { return len(e.Engine.Stats().Partitions) == 2 && idle(e) })
 	return ids
 }
 

@@ -107,7 +107,7 @@ func TestC07StoreNearlyFull(t *testing.T) {
 	}
 	t.Logf("refused at %.0f %%: %v", usage()*100, full)
 	close(release)
-	waitAll(t, e.Engine, append(running, ids...), 30*time.Second)
+	waitAll(t, e.Engine, append(running, ids...))
 
 	would, err := e.Prune(t.Context(), 0, true)
 	if err != nil {
@@ -118,12 +118,12 @@ func TestC07StoreNearlyFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("prune would remove %+v, removed %+v", would, did)
-	eventually(t, 15*time.Second, "submissions to be taken again", func() bool {
+	eventually(t, "submissions to be taken again", func() bool {
 		r, err := e.Submit(t.Context(), "single", nil)
 		ids = []tasker.TaskID{r.ID}
 		return err == nil
 	})
-	waitAll(t, e.Engine, ids, 10*time.Second)
+	waitAll(t, e.Engine, ids)
 }
 
 // C7. A store that is entirely full refuses the commit under way. It is sent again until there is space.
@@ -134,7 +134,7 @@ func TestC07StoreFull(t *testing.T) {
 	var starts atomic.Int64
 	e := run(t, tasker.Config{Connect: srv.Connect}, one("held", held(release, &starts)), one("single", step(done)))
 	running := submitAll(t, e.Engine, "held", 50, 50, nil)
-	eventually(t, 10*time.Second, "them to run", func() bool { return starts.Load() == 50 })
+	eventually(t, "them to run", func() bool { return starts.Load() == 50 })
 
 	js := fill(t, srv, 100)
 	close(release)
@@ -151,7 +151,7 @@ func TestC07StoreFull(t *testing.T) {
 	}
 	for p := range 2 { // whether or not the commit under way had a submission in it
 		began := time.Now()
-		if _, err := submitTo(e, p, "single"); !errors.Is(err, tasker.ErrStoreFull) && !errors.Is(err, tasker.ErrOutcomeUnknown) || time.Since(began) > 5*time.Second {
+		if _, err := submitTo(e, p, "single"); !errors.Is(err, tasker.ErrStoreFull) && !errors.Is(err, tasker.ErrOutcomeUnknown) || time.Since(began) > patience/3 {
 			t.Errorf("partition %d: Submit returned %v after %s", p, err, time.Since(began))
 		}
 	}
@@ -159,9 +159,9 @@ func TestC07StoreFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	freed := time.Now()
-	waitAll(t, e.Engine, running, 20*time.Second)
+	waitAll(t, e.Engine, running)
 	t.Logf("all running tasks ended %.2f s after there was space again", time.Since(freed).Seconds())
-	eventually(t, 10*time.Second, "submissions to be taken again", func() bool {
+	eventually(t, "submissions to be taken again", func() bool {
 		_, err := e.Submit(t.Context(), "single", nil)
 		return err == nil
 	})

@@ -24,6 +24,7 @@ type load struct {
 	ids  []tasker.TaskID
 	errs map[string]int
 	stop chan struct{}
+	once sync.Once
 	wg   sync.WaitGroup
 }
 
@@ -31,8 +32,9 @@ type submitter interface {
 	Submit(ctx context.Context, name string, input any, options ...tasker.SubmitOption) (tasker.Receipt, error)
 }
 
-func startLoad(width int, to ...submitter) *load {
+func startLoad(t testing.TB, width int, to ...submitter) *load {
 	l := &load{stop: make(chan struct{}), errs: map[string]int{}}
+	t.Cleanup(func() { l.end(t) })
 	for i := range width {
 		l.wg.Go(func() {
 			for {
@@ -70,11 +72,15 @@ func (l *load) count() int {
 
 // end returns what was acknowledged.
 func (l *load) end(t testing.TB) []tasker.TaskID {
-	close(l.stop)
-	l.wg.Wait()
-	for text, n := range l.errs {
-		t.Logf("%d x %s", n, text)
-	}
+	t.Helper()
+	l.once.Do(func() {
+		close(l.stop)
+		l.wg.Wait()
+		t.Logf("%d submissions acknowledged", len(l.ids))
+		for text, n := range l.errs {
+			t.Logf("%d x %s", n, text)
+		}
+	})
 	return l.ids
 }
 
@@ -106,15 +112,15 @@ func TestC03SecondEngineTakesOverWhenTheFirstLostItsLease(t *testing.T) {
 	proxy := faultnet.Start(t, strings.TrimPrefix(srv.URL(), "nats://"))
 	config := func(name, url string) tasker.Config { return tasker.Config{Name: name, URL: url, LeaseTTL: ttl} }
 	e1 := run(t, config("first", proxy.URL()), dummy(brief))
-	eventually(t, 5*time.Second, "the first engine to own everything", func() bool { return owns(e1) == 2 })
+	eventually(t, "the first engine to own everything", func() bool { return owns(e1) == 2 })
 	e2 := begin(t, config("second", srv.URL()), dummy(brief))
 	client, err := tasker.NewClient(t.Context(), tasker.Config{URL: srv.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	l := startLoad(16, e1, client)
-	eventually(t, 10*time.Second, "500 tasks", func() bool { return l.count() > 500 })
+	l := startLoad(t, 16, e1, client)
+	eventually(t, "500 tasks", func() bool { return l.count() > 500 })
 	if owns(e2) != 0 {
 		t.Fatal("the second engine owns partitions of the first")
 	}
@@ -122,23 +128,23 @@ func TestC03SecondEngineTakesOverWhenTheFirstLostItsLease(t *testing.T) {
 	proxy.Freeze(faultnet.ToServer, true)
 	proxy.Freeze(faultnet.ToClient, true)
 	frozen := time.Now()
-	eventually(t, 20*time.Second, "the second engine to take over", func() bool { return owns(e2) == 2 })
+	eventually(t, "the second engine to take over", func() bool { return owns(e2) == 2 })
 	took := time.Since(frozen)
 	if took < ttl*2/3-100*time.Millisecond {
 		t.Errorf("it took over %s after the first was cut off, whose lease ran %s", took, ttl)
 	}
 	t.Logf("taken over after %.1f s", took.Seconds())
 	before := l.count()
-	eventually(t, 20*time.Second, "tasks to go on", func() bool { return l.count() > before+200 })
+	eventually(t, "tasks to go on", func() bool { return l.count() > before+200 })
 
 	proxy.Freeze(faultnet.ToServer, false)
 	proxy.Freeze(faultnet.ToClient, false)
-	eventually(t, 20*time.Second, "the first engine to step down", func() bool { return owns(e1) == 0 })
+	eventually(t, "the first engine to step down", func() bool { return owns(e1) == 0 })
 	before = l.count()
-	eventually(t, 20*time.Second, "tasks to go on", func() bool { return l.count() > before+200 })
+	eventually(t, "tasks to go on", func() bool { return l.count() > before+200 })
 	ids := l.end(t)
-	waitAll(t, e1.Engine, ids[len(ids)-20:], 20*time.Second) // through the one that does not own them any more
-	waitAll(t, e2.Engine, ids, 30*time.Second)
+	waitAll(t, e1.Engine, ids[len(ids)-20:]) // through the one that does not own them any more
+	waitAll(t, e2.Engine, ids)
 	e1.end(t)
 	e2.end(t)
 	checkLog(t, openStore(t, srv.Connect), ids)
@@ -170,9 +176,9 @@ func TestC03StoppedEngineGivesItsPartitionsBack(t *testing.T) {
 	ids := submitAll(t, e1.Engine, "dummy", 50, 50, nil)
 	e1.end(t)
 	began := time.Now()
-	eventually(t, 10*time.Second, "the second engine", func() bool { return owns(e2) == 2 })
+	eventually(t, "the second engine", func() bool { return owns(e2) == 2 })
 	t.Logf("taken over %.2f s after the first had stopped", time.Since(began).Seconds())
-	waitAll(t, e2.Engine, ids, 10*time.Second)
+	waitAll(t, e2.Engine, ids)
 }
 
 // C3 on three servers: one that leads is stopped under load.
@@ -185,16 +191,16 @@ func TestC03LeaderOfThreeServersGoes(t *testing.T) {
 	}
 	connect := func(o ...nats.Option) (*nats.Conn, error) { return nats.Connect(strings.Join(urls, ","), o...) }
 	e := run(t, tasker.Config{Connect: connect, Replicas: 3, LeaseTTL: 4 * time.Second}, dummy(brief))
-	l := startLoad(8, e)
-	eventually(t, 20*time.Second, "200 tasks", func() bool { return l.count() > 200 })
+	l := startLoad(t, 8, e)
+	eventually(t, "200 tasks", func() bool { return l.count() > 200 })
 	stopped := streamLeader(t, servers, connect, "TASKER_LOG_1_00")
 	began := time.Now()
 	shutdown(t, stopped)
 	before := l.count()
-	eventually(t, 40*time.Second, "tasks to go on", func() bool { return l.count() > before+200 })
+	eventually(t, "tasks to go on", func() bool { return l.count() > before+200 })
 	t.Logf("200 more tasks %.1f s after the leader was stopped", time.Since(began).Seconds())
 	ids := l.end(t)
-	waitAll(t, e.Engine, ids, 30*time.Second)
+	waitAll(t, e.Engine, ids)
 	e.end(t)
 	checkLog(t, openStore(t, connect), ids)
 }

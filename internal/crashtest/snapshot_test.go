@@ -47,13 +47,13 @@ func newTrimmed(t *testing.T) *trimmed {
 	e := run(t, x.config(), x.workflows()...)
 	x.ended = submitAll(t, e.Engine, "dummy", 100, 100, nil)
 	x.live = submitAll(t, e.Engine, "unlucky", 20, 20, nil)
-	waitAll(t, e.Engine, x.ended, 10*time.Second)
+	waitAll(t, e.Engine, x.ended)
 	prune(t, e)
 	x.ended = append(x.ended, submitAll(t, e.Engine, "dummy", 100, 100, nil)...)
-	waitAll(t, e.Engine, x.ended, 10*time.Second)
+	waitAll(t, e.Engine, x.ended)
 	prune(t, e) // the log begins at the older of two snapshots now
 	x.ended = append(x.ended, submitAll(t, e.Engine, "dummy", 10, 10, nil)...)
-	waitAll(t, e.Engine, x.ended, 10*time.Second)
+	waitAll(t, e.Engine, x.ended)
 	e.end(t)
 	x.store = openStore(t, x.srv.Connect)
 	var err error
@@ -153,7 +153,7 @@ func (x *trimmed) works(t *testing.T) {
 func (x *trimmed) closed(t *testing.T) error {
 	t.Helper()
 	e := begin(t, x.config(), x.workflows()...)
-	eventually(t, 10*time.Second, "the partition to be closed", func() bool { return phaseOf(e, 0) == subscribers.Closed })
+	eventually(t, "the partition to be closed", func() bool { return phaseOf(e, 0) == subscribers.Closed })
 	_, err := e.Submit(testContext(t, 5*time.Second), "dummy", nil)
 	if err == nil {
 		t.Fatal("a closed partition took a submission")
@@ -246,7 +246,7 @@ func TestSnapshotsAfterATrim(t *testing.T) {
 			})
 			e := begin(t, x.config(), x.workflows()...)
 			want := fmt.Sprintf("format %d and this version of tasker reads up to %d", projections.SnapshotFormat+1, projections.SnapshotFormat)
-			eventually(t, 10*time.Second, "the error in the log", func() bool { return strings.Contains(e.log.String(), want) })
+			eventually(t, "the error in the log", func() bool { return strings.Contains(e.log.String(), want) })
 			if owns(e) != 0 {
 				t.Error("the partition was opened")
 			}
@@ -303,7 +303,7 @@ func TestPruneThenRestart(t *testing.T) {
 	// A context that the state of a live task does not hold itself: it stays in the log.
 	live := submitAll(t, e.Engine, "patient", 5, 5, noise(8<<10))
 	ended := submitAll(t, e.Engine, "dummy", 300, 50, nil)
-	waitAll(t, e.Engine, ended, 20*time.Second)
+	waitAll(t, e.Engine, ended)
 	store := openStore(t, srv.Connect)
 	bounds := func() domain.LogBounds {
 		b, err := store.Log(0).Bounds(t.Context())

@@ -67,7 +67,7 @@ func TestKilledBetweenThePartsOfACommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "500 steps to run", func() bool { return starts.Load() == 500 })
+	eventually(t, "500 steps to run", func() bool { return starts.Load() == 500 })
 
 	store.left.Store(1)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -81,7 +81,7 @@ func TestKilledBetweenThePartsOfACommit(t *testing.T) {
 	}
 	go e.stop() // it cannot store its last commits, and gives up
 	after := run(t, tasker.Config{Connect: srv.Connect, Name: "next", Slots: 500}, wide("wide", 10_000))
-	eventually(t, 20*time.Second, "the next owner", func() bool { return owns(after) == 2 })
+	eventually(t, "the next owner", func() bool { return owns(after) == 2 })
 	v, err := after.Task(t.Context(), r.ID)
 	if err != nil {
 		t.Fatal(err)
