@@ -21,16 +21,17 @@ type Event = domain.Record
 type EventType = domain.EventType
 
 // AttachOptions say how a custom subscriber is attached; every field has a default.
-type AttachOptions = attached.Options
+type AttachOptions = domain.Subscription
 
 // Where a new subscriber starts.
 var (
-	FromNew       = attached.FromNew
-	FromBeginning = attached.FromBeginning
+	FromNew       = domain.FromNew
+	FromBeginning = domain.FromBeginning
+	FromOldest    = domain.FromOldest
 )
 
 // FromTime starts at the first event at or after t.
-func FromTime(t time.Time) attached.Start { return attached.FromTime(t) }
+func FromTime(t time.Time) domain.Start { return domain.FromTime(t) }
 
 // Attach runs a custom subscriber until ctx ends: handle is called for every event of the given types, after it has been
 // stored, in order per task, at least once; without types for every fact. A subscriber with a name is durable: it goes on
@@ -48,14 +49,19 @@ func (r *router) Attach(ctx context.Context, name string, types []EventType, han
 		return errors.New("tasker: Attach takes at most one AttachOptions")
 	}
 	o.Name, o.Types = name, types
-	if o.Logger == nil {
-		o.Logger = r.logger
-	}
-	if o.Definition == nil {
-		o.Definition = r.definitionOf
-	}
-	return attached.Run(ctx, r.store, o, handle)
+	return r.Subscribe(ctx, o, handle)
 }
+
+// Subscribe is Attach for those who have everything in one domain.Subscription: it makes the router a
+// domain.Subscriptions.
+func (r *router) Subscribe(ctx context.Context, s domain.Subscription, handle func(ctx context.Context, e Event) error) error {
+	return attached.Run(ctx, r.store, s, handle, attached.WithLogger(r.logger), attached.WithDefinitions(r.definitionOf))
+}
+
+var (
+	_ domain.Subscriptions = (*Engine)(nil)
+	_ domain.Subscriptions = (*Client)(nil)
+)
 
 // definitionOf finds a definition that this process knows, or that others have published. What was replaced meanwhile, only
 // the log has.
@@ -121,15 +127,12 @@ func (e *Engine) closeTaps() {
 }
 
 // ReplayOptions choose the events of a Replay.
-type ReplayOptions = attached.ReplayOptions
+type ReplayOptions = domain.ReplayOptions
 
 // Replay reads stored events, and the signals that follow from them: ordered per task, and by time across partitions. It
 // ends at what was stored when it began, unless Follow is set.
 func (r *router) Replay(ctx context.Context, o ReplayOptions) iter.Seq2[Event, error] {
-	if o.Definition == nil {
-		o.Definition = r.definitionOf
-	}
-	return attached.Replay(ctx, r.store, o)
+	return attached.Replay(ctx, r.store, o, attached.WithLogger(r.logger), attached.WithDefinitions(r.definitionOf))
 }
 
 // slowestCursor is what retention must not pass.

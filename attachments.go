@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/tasker-go/tasker/domain"
 )
 
 // attachPatience is how long the end of an engine waits for its custom subscribers: they write their cursors.
@@ -76,4 +78,14 @@ func (e *Engine) Attach(ctx context.Context, name string, types []EventType, han
 	}
 	defer done()
 	return e.router.Attach(ctx, name, types, handle, options...)
+}
+
+// Subscribe is the router's, for as long as the engine runs, like Attach.
+func (e *Engine) Subscribe(ctx context.Context, s domain.Subscription, handle func(ctx context.Context, e Event) error) error {
+	ctx, done, err := e.attached.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return e.router.Subscribe(ctx, s, handle)
 }

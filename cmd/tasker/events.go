@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -41,7 +40,7 @@ func newEventsCommand(a *app) *cobra.Command {
 			if err := checkOutput(f.output); err != nil {
 				return err
 			}
-			o, err := f.options(time.Now(), a.logger(a.stderrLines(), true))
+			o, err := f.options(time.Now())
 			if err != nil {
 				return err
 			}
@@ -69,8 +68,8 @@ func newEventsCommand(a *app) *cobra.Command {
 }
 
 // options translates the flags.
-func (f *eventFlags) options(now time.Time, logger *slog.Logger) (tasker.ReplayOptions, error) {
-	o := tasker.ReplayOptions{Follow: f.follow, Logger: logger}
+func (f *eventFlags) options(now time.Time) (tasker.ReplayOptions, error) {
+	o := tasker.ReplayOptions{Follow: f.follow}
 	if f.task != "" {
 		id, err := tasker.ParseTaskID(f.task)
 		if err != nil {

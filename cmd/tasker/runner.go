@@ -219,7 +219,7 @@ func (r *runner) read(ctx context.Context, client *tasker.Client, goOn bool) err
 	if r.fetch(ctx); r.over() {
 		return nil
 	}
-	from := tasker.ReplayOptions{From: attached.FromPosition(r.cursor.String()), Follow: goOn, Logger: r.log}
+	from := tasker.ReplayOptions{From: attached.FromPosition(r.cursor.String()), Follow: goOn}
 	if r.own != nil && len(r.found) == 0 {
 		from.Task = r.own.id // only its partition is read: another one may be closed
 	}

@@ -199,8 +199,7 @@ func TestWhatCannotBeGoneOnFromIsAnError(t *testing.T) {
 		}
 		began := time.Now()
 		run := func(o Options) error {
-			o.Logger = quiet
-			return Run(t.Context(), s, o, (&seen{}).handle)
+			return Run(t.Context(), s, o, (&seen{}).handle, WithLogger(quiet))
 		}
 		saved := func(name, value string) string {
 			if _, err := s.Cursors().Put(t.Context(), cursorKey(name, 0), []byte(value), 0); err != nil {
@@ -281,8 +280,8 @@ func TestUnreadableCommitStopsUntilAnOperatorSkipsIt(t *testing.T) {
 		s.Foreign(0, "", []byte("hello"))
 		s.Foreign(0, "claims-to-be-one", []byte("{"))
 		got := &seen{}
-		o := Options{Name: "books", From: FromBeginning, Logger: quiet}
-		err := Run(t.Context(), s, o, got.handle)
+		o := Options{Name: "books", From: FromBeginning}
+		err := Run(t.Context(), s, o, got.handle, WithLogger(quiet))
 		var unreadable *UnreadableError
 		if !errors.As(err, &unreadable) || unreadable.Sequence != 3 || !errors.Is(err, domain.ErrNotACommit) {
 			t.Errorf("Run: %v", err)

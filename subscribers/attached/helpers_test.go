@@ -121,10 +121,7 @@ type started struct {
 
 func start(t *testing.T, s domain.Store, o Options, h Handler) *started {
 	t.Helper()
-	if o.Logger == nil {
-		o.Logger = quiet
-	}
-	sub, err := New(s, o, h)
+	sub, err := New(s, o, h, WithLogger(quiet))
 	if err != nil {
 		t.Fatal(err)
 	}

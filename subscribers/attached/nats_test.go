@@ -40,7 +40,7 @@ func TestC6OverNATS(t *testing.T) {
 	got := &seen{}
 	var failed atomic.Int64
 	o := Options{
-		Name: "books", From: FromBeginning, Logger: quiet, Flush: 5 * time.Millisecond,
+		Name: "books", From: FromBeginning, Flush: 5 * time.Millisecond,
 		Backoff: func(int) time.Duration { return 20 * time.Millisecond },
 	}
 	handler := func(ctx context.Context, r domain.Record) error {
@@ -55,7 +55,7 @@ func TestC6OverNATS(t *testing.T) {
 			t.Fatalf("%d events came, want %d", len(got.times()), want)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		sub, err := New(s, o, handler)
+		sub, err := New(s, o, handler, WithLogger(quiet))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestC6OverNATS(t *testing.T) {
 	}
 	got.inOrderPerTask(t)
 	n := 0
-	for _, err := range Replay(t.Context(), s, ReplayOptions{Logger: quiet}) {
+	for _, err := range Replay(t.Context(), s, ReplayOptions{}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,46 +29,47 @@ const (
 	maxAhead      = 1_000_000 // events read after the oldest unfinished one; so many at most come again after a crash
 )
 
-// Poison says what becomes of an event whose last try has failed.
-type Poison int
+// Options of a subscriber.
+type Options = domain.Subscription
 
+// ReplayOptions say what is read again.
+type ReplayOptions = domain.ReplayOptions
+
+// What becomes of an event whose last try has failed.
 const (
-	// Park puts the event into the dead letters and goes on.
-	Park Poison = iota
-	// StopSubscriber ends Run with a *PoisonError. The event comes again when the subscriber is started again.
-	StopSubscriber
+	Park           = domain.Park
+	StopSubscriber = domain.StopSubscriber
 )
 
-// Options of a subscriber. The zero value is one that is not durable and is told of everything from now on.
-type Options struct {
-	// Name makes the subscriber durable: 1 to 128 of A-Z a-z 0-9 _ -. At any time one process runs it, others that are
-	// started with the same name wait and take over. Without a name no cursor is kept.
-	Name string
-	// Types it is told of: facts, signals, custom.<name>, and families such as workflow.* or custom.* (domain.NewEventSet).
-	// None means every fact, also those that this version cannot read (domain.Unknown), and no signal. A signal that is
-	// only told live is refused with a *LiveOnlyError; a family leaves it out.
-	Types []domain.EventType
-	// From is where a new durable name starts, or one that is not durable; a name that has cursors goes on from them.
-	// Default FromNew.
-	From Start
-	// Lanes is how many handlers run at once, default 16, at most 4096.
-	Lanes int
-	// Tries of an event, default 10.
-	Tries int
-	// Backoff is how long the event, and what follows it in its task, waits after a failed try (1 for the first).
-	// Default 1 s, doubling to 5 min.
-	Backoff func(try int) time.Duration
-	// OnPoison: Park (default) or StopSubscriber, for those who need order more than progress.
-	OnPoison Poison
-	// Flush and FlushEvents: the cursors are written when either has passed, default 200 ms and 1,000 finished events,
-	// and at stop.
-	Flush       time.Duration
-	FlushEvents int
-	// Definition finds a definition by its hash, so that the execution context of workflow.task_finalization_completed need
-	// not look for it in the log; may be nil, and may know none. Engine and Client set it.
-	Definition func(hash string) (*domain.Definition, bool)
-	// Logger, default slog.Default().
-	Logger *slog.Logger
+// Setting is what the process gives to a subscriber or a replay, next to what its user says.
+type Setting func(*settings)
+
+type settings struct {
+	logger     *slog.Logger
+	definition func(hash string) (*domain.Definition, bool)
+}
+
+// WithLogger says where to log; default slog.Default().
+func WithLogger(logger *slog.Logger) Setting {
+	return func(s *settings) {
+		if logger != nil {
+			s.logger = logger
+		}
+	}
+}
+
+// WithDefinitions says how to find a definition by its hash, so that the execution context of
+// workflow.task_finalization_completed need not look for it in the log; it may know none.
+func WithDefinitions(find func(hash string) (*domain.Definition, bool)) Setting {
+	return func(s *settings) { s.definition = find }
+}
+
+func settingsOf(all []Setting) settings {
+	s := settings{logger: slog.Default()}
+	for _, set := range all {
+		set(&s)
+	}
+	return s
 }
 
 // DefaultBackoff is 1 s after the first try, doubling to 5 min (SEMANTICS 10).
@@ -80,7 +81,7 @@ func DefaultBackoff(try int) time.Duration {
 	return min(time.Second<<max(try-1, 0), longest)
 }
 
-func (o *Options) defaults() error {
+func complete(o *Options) error {
 	if err := checkName(o.Name); err != nil {
 		return err
 	}
@@ -109,9 +110,6 @@ func (o *Options) defaults() error {
 	}
 	if o.Backoff == nil {
 		o.Backoff = DefaultBackoff
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
 	}
 	return nil
 }

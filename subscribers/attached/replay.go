@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/tasker-go/tasker/domain"
 )
@@ -15,41 +14,17 @@ import (
 // replayAhead is how many commits of each partition are decoded before they are asked for.
 const replayAhead = 32
 
-// ReplayOptions say what is read again. The zero value is everything that is stored when Replay begins.
-type ReplayOptions struct {
-	Types  []domain.EventType // facts, signals, custom.<name>, families such as workflow.*; none = every fact
-	Task   domain.TaskID      // zero = all, and the facts without a task
-	From   Start              // default FromBeginning
-	Until  Until              // default: the end of the log when Replay begins
-	Follow bool               // go on with what is stored later, until ctx ends; not together with Until
-	Logger *slog.Logger       // default slog.Default()
-	// Definition finds a definition by its hash; see Options.Definition.
-	Definition func(hash string) (*domain.Definition, bool)
-}
-
-// Until is where a replay ends. The zero Until is the end of the log.
-type Until struct {
-	at     time.Time
-	cursor string
-}
-
-// UntilTime ends before the first commit stored at or after t.
-func UntilTime(t time.Time) Until { return Until{at: t} }
-
-// UntilPosition ends with what the cursor covers (domain.Cursor).
-func UntilPosition(cursor string) Until { return Until{cursor: cursor} }
-
-// resolve returns the last sequence to be read.
-func (u Until) resolve(ctx context.Context, store domain.Store, partition int) (uint64, error) {
+// last returns the last sequence to be read.
+func last(ctx context.Context, u Until, store domain.Store, partition int) (uint64, error) {
 	bounds, err := store.Log(partition).Bounds(ctx)
 	switch {
 	case err != nil:
 		return 0, err
-	case u.cursor != "":
-		c, err := cursorOf(store.Data(), u.cursor)
+	case u.Cursor != "":
+		c, err := cursorOf(store.Data(), u.Cursor)
 		return min(c.Sequences[partition], bounds.Last), err
-	case !u.at.IsZero():
-		sequence, err := store.Log(partition).SequenceAt(ctx, u.at)
+	case !u.Time.IsZero():
+		sequence, err := store.Log(partition).SequenceAt(ctx, u.Time)
 		return min(max(sequence, 1)-1, bounds.Last), err
 	}
 	return bounds.Last, nil
@@ -59,9 +34,9 @@ func (u Until) resolve(ctx context.Context, store domain.Store, partition int) (
 // and so within a task, and by the time of their commits between partitions, which is only approximate. It ends with
 // the first error: ErrTrimmed, *UnreadableError, *MismatchError, of the store, or of ctx. With Follow the events that
 // are stored later come as they are read, and the end of ctx is no error.
-func Replay(ctx context.Context, store domain.Store, o ReplayOptions) iter.Seq2[domain.Record, error] {
+func Replay(ctx context.Context, store domain.Store, o ReplayOptions, more ...Setting) iter.Seq2[domain.Record, error] {
 	return func(yield func(domain.Record, error) bool) {
-		r, err := newReplay(ctx, store, o)
+		r, err := newReplay(ctx, store, o, settingsOf(more))
 		if err == nil {
 			err = r.run(ctx, yield)
 		}
@@ -96,7 +71,7 @@ type commit struct {
 	err     error
 }
 
-func newReplay(ctx context.Context, store domain.Store, o ReplayOptions) (*replay, error) {
+func newReplay(ctx context.Context, store domain.Store, o ReplayOptions, set settings) (*replay, error) {
 	types, err := typesOf(o.Types)
 	if err != nil {
 		return nil, err
@@ -104,24 +79,21 @@ func newReplay(ctx context.Context, store domain.Store, o ReplayOptions) (*repla
 	if o.Follow && o.Until != (Until{}) {
 		return nil, fmt.Errorf("either Follow or Until, not both")
 	}
-	if o.From.kind == byDefault {
+	if o.From.Kind == domain.StartDefault {
 		o.From = FromBeginning
 	}
-	r := &replay{store: store, opts: o, types: types, derives: types.Derives(), logger: o.Logger}
-	if r.logger == nil {
-		r.logger = slog.Default()
-	}
-	r.contexts = newContexts(store, o.Definition, r.logger)
+	r := &replay{store: store, opts: o, types: types, derives: types.Derives(), logger: set.logger}
+	r.contexts = newContexts(store, set.definition, r.logger)
 	n := store.Data().Partitions
 	for p := range n {
 		if !o.Task.IsZero() && o.Task.Partition(n) != p {
 			continue
 		}
-		until, err := o.Until.resolve(ctx, store, p)
+		until, err := last(ctx, o.Until, store, p)
 		if err != nil {
 			return nil, err
 		}
-		next, err := o.From.resolve(ctx, store, p)
+		next, err := first(ctx, o.From, store, p)
 		if err != nil {
 			return nil, err
 		}

@@ -13,9 +13,8 @@ import (
 )
 
 func replayNotes(ctx context.Context, s domain.Store, o ReplayOptions) ([]string, error) {
-	o.Logger = quiet
 	notes := []string{}
-	for r, err := range Replay(ctx, s, o) {
+	for r, err := range Replay(ctx, s, o, WithLogger(quiet)) {
 		if err != nil {
 			return notes, err
 		}
@@ -139,7 +138,7 @@ func BenchmarkSubscriber(b *testing.B) {
 	s := million(b)
 	for b.Loop() {
 		ctx, cancel := context.WithCancel(b.Context())
-		sub, err := New(s, Options{From: FromBeginning, Logger: quiet}, func(context.Context, domain.Record) error { return nil })
+		sub, err := New(s, Options{From: FromBeginning}, func(context.Context, domain.Record) error { return nil })
 		if err != nil {
 			b.Fatal(err)
 		}

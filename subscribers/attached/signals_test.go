@@ -170,7 +170,7 @@ func TestReplayTellsTheSameSignals(t *testing.T) {
 	h := newHistory(t, s)
 	h.tasks(0, 3)
 	var got []string
-	for r, err := range Replay(t.Context(), s, ReplayOptions{Types: everything, Logger: quiet}) {
+	for r, err := range Replay(t.Context(), s, ReplayOptions{Types: everything}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func TestReplayTellsTheSameSignals(t *testing.T) {
 	id := taskOf(1, 0, 1)
 	got = nil
 	for r, err := range Replay(t.Context(), s, ReplayOptions{
-		Types: []domain.EventType{domain.SignalTaskStarted, domain.TaskCompletedType, "observability.*"}, Task: id, Logger: quiet,
+		Types: []domain.EventType{domain.SignalTaskStarted, domain.TaskCompletedType, "observability.*"}, Task: id,
 	}) {
 		if err != nil {
 			t.Fatal(err)
@@ -207,8 +207,8 @@ func TestFinalizationCompletedHasTheContextRightAfterItsFact(t *testing.T) {
 	} {
 		var got []string
 		for r, err := range Replay(t.Context(), s, ReplayOptions{
-			Types: []domain.EventType{domain.SignalFinalizationCompleted}, Task: taskOf(1, 0, 1), Definition: find, Logger: quiet,
-		}) {
+			Types: []domain.EventType{domain.SignalFinalizationCompleted}, Task: taskOf(1, 0, 1),
+		}, WithDefinitions(find), WithLogger(quiet)) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,54 +8,45 @@ import (
 	"github.com/tasker-go/tasker/domain"
 )
 
-type startKind int
-
-const (
-	byDefault startKind = iota
-	fromNew
-	fromBeginning
-	fromOldest
-	fromTime
-	fromPosition
+// Where reading begins, as package domain has it.
+type (
+	Start = domain.Start
+	Until = domain.Until
 )
 
-// Start is where reading begins. The zero Start is the default of what it is given to.
-type Start struct {
-	kind   startKind
-	at     time.Time
-	cursor string
-}
-
+// The values of Start.
 var (
-	// FromNew starts with what is stored after the subscriber was started for the first time.
-	FromNew = Start{kind: fromNew}
-	// FromBeginning starts with the first commit ever stored; ErrTrimmed when it is not there any more.
-	FromBeginning = Start{kind: fromBeginning}
-	// FromOldest starts with the oldest commit that is still there.
-	FromOldest = Start{kind: fromOldest}
+	FromNew       = domain.FromNew
+	FromBeginning = domain.FromBeginning
+	FromOldest    = domain.FromOldest
 )
 
-// FromTime starts with the first commit stored at or after t; ErrTrimmed when it may have been trimmed.
-func FromTime(t time.Time) Start { return Start{kind: fromTime, at: t} }
+// FromTime is domain.FromTime.
+func FromTime(t time.Time) Start { return domain.FromTime(t) }
 
-// FromPosition starts after what the cursor covers (domain.Cursor). A partition that it does not name is read from the
-// beginning.
-func FromPosition(cursor string) Start { return Start{kind: fromPosition, cursor: cursor} }
+// FromPosition is domain.FromPosition.
+func FromPosition(cursor string) Start { return domain.FromPosition(cursor) }
 
-// resolve returns the sequence to begin with, which is in the log or the next one to be stored.
-func (s Start) resolve(ctx context.Context, store domain.Store, partition int) (uint64, error) {
+// UntilTime is domain.UntilTime.
+func UntilTime(t time.Time) Until { return domain.UntilTime(t) }
+
+// UntilPosition is domain.UntilPosition.
+func UntilPosition(cursor string) Until { return domain.UntilPosition(cursor) }
+
+// first returns the sequence to begin with, which is in the log or the next one to be stored.
+func first(ctx context.Context, s Start, store domain.Store, partition int) (uint64, error) {
 	log := store.Log(partition)
 	bounds, err := log.Bounds(ctx)
 	if err != nil {
 		return 0, err
 	}
-	switch s.kind {
-	case byDefault, fromNew:
+	switch s.Kind {
+	case domain.StartDefault, domain.StartNew:
 		return bounds.Last + 1, nil
-	case fromOldest:
+	case domain.StartOldest:
 		return max(bounds.First, 1), nil
-	case fromTime:
-		sequence, err := log.SequenceAt(ctx, s.at)
+	case domain.StartTime:
+		sequence, err := log.SequenceAt(ctx, s.Time)
 		if err != nil {
 			return 0, err
 		}
@@ -64,14 +55,14 @@ func (s Start) resolve(ctx context.Context, store domain.Store, partition int) (
 			return 0, ErrTrimmed{Partition: partition, First: bounds.First}
 		}
 		return sequence, nil
-	case fromPosition:
-		c, err := cursorOf(store.Data(), s.cursor)
+	case domain.StartPosition:
+		c, err := cursorOf(store.Data(), s.Cursor)
 		if err != nil {
 			return 0, err
 		}
 		next := c.Sequences[partition] + 1
 		return next, checkBounds(bounds, partition, next)
-	case fromBeginning:
+	case domain.StartBeginning:
 	}
 	return 1, checkBounds(bounds, partition, 1)
 }

@@ -39,8 +39,8 @@ type Subscriber struct {
 }
 
 // New makes a subscriber; an error says what is wrong with its options.
-func New(store domain.Store, o Options, h Handler) (*Subscriber, error) {
-	if err := o.defaults(); err != nil {
+func New(store domain.Store, o Options, h Handler, more ...Setting) (*Subscriber, error) {
+	if err := complete(&o); err != nil {
 		return nil, err
 	}
 	types, err := typesOf(o.Types)
@@ -50,24 +50,25 @@ func New(store domain.Store, o Options, h Handler) (*Subscriber, error) {
 	if h == nil {
 		return nil, fmt.Errorf("subscriber %q has no handler", o.Name)
 	}
-	if o.From.kind == fromPosition {
-		if _, err := cursorOf(store.Data(), o.From.cursor); err != nil {
+	if o.From.Kind == domain.StartPosition {
+		if _, err := cursorOf(store.Data(), o.From.Cursor); err != nil {
 			return nil, fmt.Errorf("subscriber %q: %w", o.Name, err)
 		}
 	}
+	set := settingsOf(more)
 	host, _ := os.Hostname()
 	s := &Subscriber{
 		store: store, opts: o, handle: h, types: types, derives: types.Derives(),
 		holder: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:8]),
-		logger: o.Logger.With("subscriber", o.Name),
+		logger: set.logger.With("subscriber", o.Name),
 	}
-	s.contexts = newContexts(store, o.Definition, s.logger)
+	s.contexts = newContexts(store, set.definition, s.logger)
 	return s, nil
 }
 
 // Run is New and Subscriber.Run.
-func Run(ctx context.Context, store domain.Store, o Options, h Handler) error {
-	s, err := New(store, o, h)
+func Run(ctx context.Context, store domain.Store, o Options, h Handler, more ...Setting) error {
+	s, err := New(store, o, h, more...)
 	if err != nil {
 		return err
 	}
@@ -153,13 +154,13 @@ func (s *Subscriber) startOf(ctx context.Context, partition int) (progress, *kep
 		if from.next.Sequence > 0 {
 			return from, nil, s.checkStart(ctx, from)
 		}
-		sequence, err := s.opts.From.resolve(ctx, s.store, partition)
+		sequence, err := first(ctx, s.opts.From, s.store, partition)
 		return startAt(partition, sequence), nil, err
 	}
 	k := &keptCursor{store: s.store, key: cursorKey(s.opts.Name, partition), holder: s.holder}
 	saved, revision, err := getCursor(ctx, s.store, k.key)
 	if errors.Is(err, domain.ErrNoKey) {
-		sequence, err := s.opts.From.resolve(ctx, s.store, partition)
+		sequence, err := first(ctx, s.opts.From, s.store, partition)
 		if err != nil {
 			return progress{}, nil, err
 		}

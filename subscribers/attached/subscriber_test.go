@@ -237,7 +237,7 @@ func TestStopSubscriberEndsRunAndTheEventComesAgain(t *testing.T) {
 		s := memlog.New(memlog.Options{})
 		store(t, s, 0, note(taskOf(0, 0, 1), 0), note(taskOf(1, 0, 1), 1), note(taskOf(0, 0, 1), 2))
 		o := Options{
-			Name: "strict", From: FromBeginning, OnPoison: StopSubscriber, Tries: 2, Logger: quiet,
+			Name: "strict", From: FromBeginning, OnPoison: StopSubscriber, Tries: 2,
 			Backoff: func(int) time.Duration { return time.Minute },
 		}
 		no := fmt.Errorf("no: %w", domain.ErrUnavailable) // the handler's own

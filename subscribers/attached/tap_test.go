@@ -87,7 +87,7 @@ func TestATapHearsWhatAReplayTells(t *testing.T) {
 			one.Stop()
 			two.Stop()
 			var want []domain.Record
-			for r, err := range Replay(t.Context(), s, ReplayOptions{Types: types, Logger: quiet}) {
+			for r, err := range Replay(t.Context(), s, ReplayOptions{Types: types}) {
 				if err != nil {
 					t.Fatal(err)
 				}
