@@ -2,7 +2,7 @@ package attached
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"maps"
 	"runtime/debug"
@@ -13,9 +13,6 @@ import (
 	"github.com/tasker-go/tasker/domain"
 )
 
-// parkRetry is how long a lane waits when the dead letters cannot be reached.
-const parkRetry = 5 * time.Second
-
 // event is one that was read and is not finished. It stands in two lists: of its partition in the order of the log,
 // whose first is the cursor, and of its lane.
 type event struct {
@@ -25,7 +22,9 @@ type event struct {
 	ordinal      uint64 // of the events wanted in the partition
 	size         int
 	tries        int
-	err          error // of the last try
+	err          error     // of the last try
+	lost         bool      // no more tries: to be parked
+	park         time.Time // when it may be; zero = it has not asked
 	before, next *event
 	behind       *event // in the lane
 }
@@ -283,30 +282,47 @@ func (e *session) try(ctx context.Context, ev *event) (done bool, again time.Dur
 		e.fail(err)
 		return false, 0
 	}
-	r := ev.record
-	if ev.tries < e.opts.Tries {
-		err := e.call(ctx, r)
-		if err == nil {
-			e.handled.Add(1)
-			return true, 0
-		}
-		if ctx.Err() != nil {
-			return false, 0
-		}
-		ev.tries++
-		ev.err = err
-		e.failed.Add(1)
-		if ev.tries < e.opts.Tries {
-			again = e.opts.Backoff(ev.tries)
-			e.about(r).Warn("the subscriber's handler failed", "try", ev.tries, "again", again, "error", err)
-			return false, again
-		}
+	if ev.lost {
+		return e.giveUp(ctx, ev)
 	}
+	err := e.call(ctx, ev.record)
+	if err == nil {
+		e.handled.Add(1)
+		return true, 0
+	}
+	if ctx.Err() != nil {
+		return false, 0
+	}
+	ev.tries++
+	ev.err = err
+	e.failed.Add(1)
+	wish := &domain.Failure{}
+	_ = errors.As(err, &wish)
+	if ev.lost = ev.tries >= e.opts.Tries || wish.Kind == domain.KindPermanent; ev.lost {
+		return e.giveUp(ctx, ev)
+	}
+	if again = min(wish.RetryAfter, MaxRetryAfter); again <= 0 {
+		again = e.opts.Backoff(ev.tries)
+	}
+	level := slog.LevelDebug
+	if e.loud() {
+		level = slog.LevelWarn
+	}
+	e.about(ev.record).Log(ctx, level, "the subscriber's handler failed", "try", ev.tries, "again", again, "error", err)
+	return false, again
+}
+
+// giveUp parks the event, or ends the subscriber.
+func (e *session) giveUp(ctx context.Context, ev *event) (done bool, again time.Duration) {
+	r := ev.record
 	if e.opts.OnPoison == StopSubscriber {
 		e.fail(&PoisonError{
 			Subscriber: e.opts.Name, Position: r.Position, Type: r.Event.Type(), Task: r.Task, Tries: ev.tries, Err: ev.err,
 		})
 		return false, 0
+	}
+	if wait := e.parkingTurn(ev); wait > 0 {
+		return false, wait
 	}
 	if err := e.store.DeadLetters().Put(ctx, letterOf(e.opts.Name, ev)); err != nil {
 		if ctx.Err() == nil {
@@ -333,27 +349,4 @@ func (e *session) call(ctx context.Context, r domain.Record) (err error) {
 		}
 	}()
 	return e.handle(ctx, r)
-}
-
-// letterOf is the event as a commit of its own, in the wire format.
-func letterOf(subscriber string, ev *event) domain.DeadLetter {
-	r := ev.record
-	headers := map[string]string{
-		"Tasker-Subscriber": subscriber,
-		"Tasker-Event":      r.ID(),
-		"Tasker-Type":       string(r.Event.Type()),
-		"Tasker-Tries":      fmt.Sprint(ev.tries),
-	}
-	if !r.Task.IsZero() {
-		headers["Tasker-Task"] = r.Task.String()
-	}
-	if s, ok := r.Event.(domain.StepEvent); ok {
-		headers["Tasker-Step"] = s.StepName()
-	}
-	return domain.DeadLetter{
-		Kind: "subscriber", Name: subscriber,
-		Reason:  fmt.Sprintf("the handler failed %d times: %v", ev.tries, ev.err),
-		Headers: headers,
-		Data:    domain.EncodeCommit(domain.Commit{ID: r.ID(), At: r.At, Records: []domain.Record{r}}),
-	}
 }

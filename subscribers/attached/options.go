@@ -10,7 +10,8 @@ import (
 	"github.com/tasker-go/tasker/domain"
 )
 
-// Handler is told of one event. An error, or a panic, is a failed try. Its context ends when the subscriber stops; an
+// Handler is told of one event. An error, or a panic, is a failed try: domain.Permanent makes it the last one, and
+// domain.RetryAfter says when to try again, after at most MaxRetryAfter. Its context ends when the subscriber stops; an
 // error that comes after that is no try. It is called from many goroutines, never from two for the same task.
 type Handler func(ctx context.Context, r domain.Record) error
 
@@ -22,6 +23,7 @@ const (
 	DefaultFlushEvents = 1000
 	MaxName            = 128 // bytes of a durable name
 	MaxLanes           = 4096
+	MaxRetryAfter      = time.Hour // that a handler's error can ask for
 
 	// A partition is not read on while one of these is reached.
 	maxUnfinished = 10_000    // events that were read and are not finished

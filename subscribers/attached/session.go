@@ -32,6 +32,8 @@ type session struct {
 	waiting    int // lanes whose first event waits for its next try
 	finished   int // events since the cursors were written
 	over       bool
+	nextPark   time.Time // when the last event that asked may be parked
+	quietUntil time.Time // failed tries are logged at debug
 }
 
 func newSession(s *Subscriber) *session {
