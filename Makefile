@@ -36,6 +36,7 @@ sim: ## Run the simulation of the whole engine (SEEDS=10000)
 
 crash: ## Run the crash tests at full length: 20 kills, 60 s without NATS, 30 s of overload
 	go test $(RACE) ./internal/crashtest -crash.long -v -timeout 30m
+	go test $(RACE) ./infra/natslog -run OnAClusterOfThree -natslog.long
 
 bench: ## Measure this machine and write docs/performance.md (about six minutes)
 	TASKER_COMMIT=$$(git rev-parse --short=12 HEAD) go run ./bench/report -out docs/performance.md

@@ -2,6 +2,7 @@ package natslog_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -18,7 +19,16 @@ import (
 	"github.com/tasker-go/tasker/infra/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+var long = flag.Bool("natslog.long", false, "all of the conformance suite on a cluster, too")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The servers of a cluster mostly wait for each other: more tests than processors run at once.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("6")
+	}
+	goleak.VerifyTestMain(m)
+}
 
 type connect func(...nats.Option) (*nats.Conn, error)
 
@@ -94,9 +104,13 @@ func TestStoreOnOneStrictServer(t *testing.T) {
 
 func TestStoreOnAClusterOfThree(t *testing.T) {
 	if testing.Short() {
-		t.Skip("half a minute")
+		t.Skip("many seconds")
 	}
 	servers := natsservertest.Cluster(t, 3)
 	keepAccount(t, servers[0].Connect)
-	storetest.Run(t, fresh(servers[0].Connect, natslog.Options{Replicas: 3, Partitions: 1}))
+	parts := []string{"log", "lease"} // where replication makes a difference
+	if *long {
+		parts = nil
+	}
+	storetest.Run(t, fresh(servers[0].Connect, natslog.Options{Replicas: 3, Partitions: 1}), parts...)
 }

@@ -9,19 +9,13 @@ import (
 )
 
 func runLeases(t *testing.T, open opener) {
-	// They wait for leases to run out, all at once.
-	for _, c := range []conformance{
+	run(t, open, []conformance{
 		{"one_holder_at_a_time", leaseOneHolderAtATime},
 		{"released_it_is_free_at_once", leaseReleasedItIsFreeAtOnce},
 		{"not_renewed_it_goes_to_another", leaseNotRenewedItGoesToAnother},
 		{"renewed_it_is_kept_and_still_runs_out", leaseRenewedItIsKeptAndStillRunsOut},
 		{"run_out_and_free_it_can_be_renewed", leaseRunOutAndFreeItCanBeRenewed},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			c.test(t, open)
-		})
-	}
+	})
 }
 
 func leaseOneHolderAtATime(t *testing.T, open opener) {
