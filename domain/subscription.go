@@ -56,11 +56,18 @@ const (
 
 // ReplayOptions say what is read again. The zero value is everything that is stored when the replay begins.
 type ReplayOptions struct {
-	Types  []EventType // facts, signals, custom.<name>, families such as workflow.*; none = every fact
-	Task   TaskID      // zero = all, and the facts without a task
-	From   Start       // default FromBeginning
-	Until  Until       // default: the end of the log when the replay begins
-	Follow bool        // go on with what is stored later, until ctx ends; not together with Until
+	Types []EventType // facts, signals, custom.<name>, families such as workflow.*; none = every fact
+	Task  TaskID      // zero = all, and the facts without a task
+	// Namespace and Definition leave everything but the tasks of that namespace, and of the definitions of that name
+	// ("order", in every version, or "order@1.4.0") in it or, without Namespace, in any. The facts without a task are left
+	// out. Only task.created says what a task is made of: of tasks that began before the place where the replay begins it is
+	// looked up in the log, by a few reads per commit at first, or in a snapshot (docs/replay.md). Where neither has it, the
+	// replay ends with ErrTrimmed, unless it is FromOldest, which leaves such a task out and logs that.
+	Namespace  string
+	Definition string
+	From       Start // default FromBeginning
+	Until      Until // default: the end of the log when the replay begins
+	Follow     bool  // go on with what is stored later, until ctx ends; not together with Until
 }
 
 // StartKind is what a Start goes by.

@@ -50,7 +50,8 @@ type replay struct {
 	store      domain.Store
 	opts       ReplayOptions
 	types      domain.EventSet
-	derives    bool // types has signals
+	derives    bool    // types has signals
+	made       *madeOf // nil: of any definition
 	contexts   *contexts
 	logger     *slog.Logger
 	partitions []*replayed
@@ -59,7 +60,8 @@ type replay struct {
 // replayed is one partition of a replay.
 type replayed struct {
 	number      int
-	next, until uint64 // sequences
+	next, until uint64   // sequences
+	origins     *origins // nil: the tasks of every definition
 	commits     chan commit
 	head        commit // the next one, while the replay merges
 }
@@ -82,7 +84,11 @@ func newReplay(ctx context.Context, store domain.Store, o ReplayOptions, set set
 	if o.From.Kind == domain.StartDefault {
 		o.From = FromBeginning
 	}
-	r := &replay{store: store, opts: o, types: types, derives: types.Derives(), logger: set.logger}
+	made, err := newMadeOf(o)
+	if err != nil {
+		return nil, err
+	}
+	r := &replay{store: store, opts: o, types: types, derives: types.Derives(), made: made, logger: set.logger}
 	r.contexts = newContexts(store, set.definition, r.logger)
 	n := store.Data().Partitions
 	for p := range n {
@@ -97,7 +103,11 @@ func newReplay(ctx context.Context, store domain.Store, o ReplayOptions, set set
 		if err != nil {
 			return nil, err
 		}
-		r.partitions = append(r.partitions, &replayed{number: p, next: next, until: until})
+		found := &replayed{number: p, next: next, until: until}
+		if made != nil {
+			found.origins = newOrigins(store, p, made, o.From.Kind == domain.StartOldest, r.logger)
+		}
+		r.partitions = append(r.partitions, found)
 	}
 	return r, nil
 }
@@ -221,6 +231,9 @@ type scan func(ctx context.Context, from uint64, each func(domain.Message) error
 // read sends what is wanted of the messages up to p.until, or for ever when that is 0.
 func (r *replay) read(ctx context.Context, p *replayed, to chan<- commit, scan scan) error {
 	src := newSource(r.store, p.number, p.next, r.logger)
+	if !r.opts.Task.IsZero() {
+		src.names = r.opts.Task.Append(nil)
+	}
 	done := fmt.Errorf("partition %02d: %w", p.number, errEnded)
 	err := scan(ctx, p.next, func(m domain.Message) error {
 		if p.until > 0 && m.Sequence > p.until {
@@ -233,7 +246,7 @@ func (r *replay) read(ctx context.Context, p *replayed, to chan<- commit, scan s
 		}
 		p.next = m.Sequence + 1
 		if ok {
-			wanted, err := r.wanted(ctx, c.Records)
+			wanted, err := r.wanted(ctx, p, c.Records)
 			if err != nil {
 				return err
 			}
@@ -262,9 +275,15 @@ func (p *replayed) send(ctx context.Context, to chan<- commit, c commit) bool {
 }
 
 // wanted filters in place, and puts the signals between the facts.
-func (r *replay) wanted(ctx context.Context, records []domain.Record) ([]domain.Record, error) {
+func (r *replay) wanted(ctx context.Context, p *replayed, records []domain.Record) ([]domain.Record, error) {
 	if !r.opts.Task.IsZero() {
 		records = slices.DeleteFunc(records, func(record domain.Record) bool { return record.Task != r.opts.Task })
+	}
+	if p.origins != nil {
+		var err error
+		if records, err = p.origins.pick(ctx, records); err != nil {
+			return nil, err
+		}
 	}
 	if !r.derives {
 		return slices.DeleteFunc(records, func(record domain.Record) bool { return !r.types.Has(record.Event) }), nil

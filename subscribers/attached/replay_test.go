@@ -88,6 +88,45 @@ func TestReplayEndsWithTheFirstError(t *testing.T) {
 	})
 }
 
+func TestReplayEndsWithWhatWasStoredWhenItBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memlog.New(memlog.Options{Partitions: 2, DataID: "data"})
+		for name, o := range map[string]ReplayOptions{
+			"an empty log": {}, "new": {From: FromNew}, "oldest": {From: FromOldest}, "after the end": {From: FromTime(time.Now().Add(time.Hour))},
+			"until the beginning": {Until: UntilPosition("data:")}, "until long ago": {Until: UntilTime(time.Unix(1, 0))},
+		} {
+			if notes, err := replayNotes(t.Context(), s, o); err != nil || len(notes) > 0 {
+				t.Errorf("%s: %v, %v", name, notes, err)
+			}
+		}
+		for i := range 3 {
+			store(t, s, i%2, note(taskOf(0, i%2, 2), i))
+		}
+		var notes []string
+		for r, err := range Replay(t.Context(), s, ReplayOptions{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			notes = append(notes, noteOf(r))
+			for i := range 2 { // as much again is stored while it reads
+				store(t, s, i, note(taskOf(0, i, 2), 100))
+			}
+		}
+		if slices.Sort(notes); !slices.Equal(notes, []string{"0", "1", "2"}) {
+			t.Errorf("%v", notes)
+		}
+		for name, o := range map[string]ReplayOptions{
+			"from beyond until": {From: FromPosition("data:00=2,01=2"), Until: UntilPosition("data:00=1,01=1")},
+			"from is until":     {From: FromPosition("data:00=2,01=1"), Until: UntilPosition("data:00=2,01=1")},
+			"new":               {From: FromNew},
+		} {
+			if notes, err := replayNotes(t.Context(), s, o); err != nil || len(notes) > 0 {
+				t.Errorf("%s: %v, %v", name, notes, err)
+			}
+		}
+	})
+}
+
 func TestReplayFollowsUntilItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memlog.New(memlog.Options{Partitions: 2})

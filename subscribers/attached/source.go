@@ -1,6 +1,7 @@
 package attached
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -16,6 +17,9 @@ type source struct {
 	next      uint64 // the sequence that should come next
 	decoder   domain.Decoder
 	skipped   map[uint64]bool // messages that an operator has told readers to pass over, as far as looked for
+	// names is what a message must hold to be read at all: the id of the one task that is wanted. nil: every message is. A
+	// message that cannot be read is not reported when it does not name the task.
+	names []byte
 }
 
 func newSource(store domain.Store, partition int, next uint64, logger *slog.Logger) *source {
@@ -30,6 +34,9 @@ func (s *source) commit(ctx context.Context, m domain.Message) (domain.Commit, b
 		}
 	}
 	s.next = m.Sequence + 1
+	if s.names != nil && !bytes.Contains(m.Data, s.names) {
+		return domain.Commit{}, false, nil
+	}
 	if m.CommitID == "" {
 		s.logger.Error("somebody else wrote to the log; the message is passed over", "partition", s.partition, "sequence", m.Sequence)
 		return domain.Commit{}, false, nil
