@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tasker-go/tasker/domain"
 )
@@ -36,6 +37,7 @@ type Submission struct {
 	Tags         []string        `json:"tags,omitempty"`
 	BypassSteps  []string        `json:"bypass_steps,omitempty"` // skippable steps that are skipped when their turn comes
 	Correlation  string          `json:"correlation,omitempty"`
+	Traceparent  string          `json:"traceparent,omitempty"` // W3C Trace Context; default: that of the span in the context of Submit
 }
 
 // Receipt answers a submission, after it has been stored.
@@ -82,6 +84,10 @@ func Bypass(steps ...string) SubmitOption {
 // Correlated sets the correlation id that every event of the task carries.
 func Correlated(id string) SubmitOption { return func(s *Submission) { s.Correlation = id } }
 
+// WithTraceparent puts the task into the trace of the request that it comes from, given as W3C Trace Context has it. It is
+// not needed where the context of Submit has a span of OpenTelemetry. See docs/telemetry.md.
+func WithTraceparent(text string) SubmitOption { return func(s *Submission) { s.Traceparent = text } }
+
 // Submit creates a task of the named definition and returns when it is stored. input is the task's context: anything
 // that encodes to a JSON object. Errors: ErrNotRunning, ErrOverloaded, ErrStoreFull, ErrUnavailable (nothing was
 // stored); ErrOutcomeUnknown (submit again with the receipt's id or the same key); ErrIdempotencyMismatch;
@@ -100,6 +106,9 @@ func (r *router) Submit(ctx context.Context, name string, input any, options ...
 
 // SubmitRequest is Submit with everything in one value.
 func (r *router) SubmitRequest(ctx context.Context, given Submission) (Receipt, error) {
+	if err := given.setTrace(ctx); err != nil {
+		return Receipt{ID: given.ID}, err
+	}
 	s := given
 	identity, err := r.identify(ctx, &s)
 	if err != nil {
@@ -148,6 +157,26 @@ func (s *Submission) setNamespace() {
 	}
 }
 
+// setTrace takes the trace of the span in the context, if the submission names none. A span that is not sampled counts,
+// too: then the task is not.
+func (s *Submission) setTrace(ctx context.Context) error {
+	if s.Traceparent != "" {
+		return s.checkTrace()
+	}
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		s.Traceparent = domain.FormatTraceparent(span.TraceID(), span.SpanID(), byte(span.TraceFlags()))
+	}
+	return nil
+}
+
+func (s *Submission) checkTrace() error {
+	if s.Traceparent == "" {
+		return nil
+	}
+	_, err := domain.ParseTraceparent(s.Traceparent)
+	return err
+}
+
 // identify gives the submission its id by its key, or makes one.
 func (s *Submission) identify() error {
 	s.setNamespace()
@@ -177,13 +206,16 @@ const (
 
 // check refuses what would not fit into a message.
 func (s *Submission) check() error {
-	size := len(s.Initiator) + len(s.SourceSystem) + len(s.Reason) + len(s.Correlation)
+	size := len(s.Initiator) + len(s.SourceSystem) + len(s.Reason) + len(s.Correlation) + len(s.Traceparent)
 	for _, tag := range s.Tags {
 		size += len(tag) + 8
 	}
 	if size > maxText {
 		return fmt.Errorf("initiator, source_system, reason, correlation and tags have %d bytes together; at most %d are possible: put the rest into the context",
 			size, maxText)
+	}
+	if err := s.checkTrace(); err != nil {
+		return err
 	}
 	size = 0
 	for _, name := range s.BypassSteps {
@@ -218,6 +250,7 @@ func (r *router) create(ctx context.Context, s *Submission, identity string) (*D
 	}
 	return k.def, domain.CreateTask{
 		ID: s.ID, Context: payload, Initiator: s.Initiator, SourceSystem: s.SourceSystem, Reason: s.Reason,
-		Tags: s.Tags, BypassSteps: s.BypassSteps, Correlation: s.Correlation, InputHash: inputHash(s),
+		Tags: s.Tags, BypassSteps: s.BypassSteps, Correlation: s.Correlation, Traceparent: s.Traceparent,
+		InputHash: inputHash(s),
 	}, nil
 }

@@ -27,6 +27,7 @@ type Task struct {
 	Reason       string                  `json:"reason,omitempty"`
 	Tags         []string                `json:"tags,omitempty"`
 	Correlation  string                  `json:"correlation,omitempty"`
+	Traceparent  string                  `json:"traceparent,omitempty"` // of the request that asked for it (W3C Trace Context)
 	CreatedAt    time.Time               `json:"created_at"`
 	StartedAt    time.Time               `json:"started_at,omitzero"`
 	EndedAt      time.Time               `json:"ended_at,omitzero"` // of the end, or of the failure
@@ -149,7 +150,8 @@ func summary(t *domain.Task, partition int) Task {
 	return Task{
 		ID: t.ID, Namespace: d.Namespace, Name: d.Name, Version: d.Version, State: t.State, Paused: t.Paused, Round: t.Round,
 		Initiator: t.Initiator, SourceSystem: t.SourceSystem, Reason: t.Reason, Tags: t.Tags, Correlation: t.Correlation,
-		CreatedAt: t.CreatedAt.Time(), StartedAt: t.StartedAt.Time(), EndedAt: t.EndedAt.Time(), Deadline: t.Deadline.Time(),
+		Traceparent: t.Traceparent,
+		CreatedAt:   t.CreatedAt.Time(), StartedAt: t.StartedAt.Time(), EndedAt: t.EndedAt.Time(), Deadline: t.Deadline.Time(),
 		Waiting: t.Waiting.Reason, WaitingUntil: t.Waiting.Until.Time(), Failed: t.Failed,
 		Execution: t.ExecutionContext(), Position: Position{Partition: partition, Sequence: t.Last},
 	}

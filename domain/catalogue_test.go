@@ -155,6 +155,8 @@ func fixtures() []fixture {
 	completed := domain.StepCompleted{Step: "step-one", Attempt: 2, Result: fixtureJSON, Reason: "done by hand"}
 	resolved := domain.StepResolvedManually{Step: "step-one", Result: fixtureJSON, Reason: "checked"}
 	createdBlob, completedBlob, resolvedBlob := created, completed, resolved
+	createdTrace := created
+	createdTrace.Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	createdBlob.Context, completedBlob.Result, resolvedBlob.Result = fixtureBlob, fixtureBlob, fixtureBlob
 
 	var list []fixture
@@ -195,6 +197,7 @@ func fixtures() []fixture {
 	add("-again", domain.TaskStartRequested{Again: true})
 	add("-blob", createdBlob, domain.TaskCompleted{Result: fixtureBlob}, completedBlob, resolvedBlob)
 	add("-from", domain.TaskCompleted{From: []string{"step-one", "step-four"}})
+	add("-trace", createdTrace)
 	add("-packed", domain.DefinitionAdopted{Hash: "9f86d081884c7d659a2feaa0c55ad015", Packed: []byte{0xab, 0x56, 0xfa, 0xff}})
 	return list
 }

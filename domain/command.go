@@ -22,6 +22,7 @@ type CreateTask struct {
 	Tags         []string
 	BypassSteps  []string
 	Correlation  string
+	Traceparent  string // valid, or ""; see ParseTraceparent
 	InputHash    uint32
 }
 

@@ -18,8 +18,9 @@ func DecideCreate(def *Definition, cmd CreateTask, now Instant) (TaskCreated, er
 	e := TaskCreated{
 		Namespace: def.Namespace, Name: def.Name, Version: def.Version, Definition: def.hash,
 		Context: cmd.Context, Initiator: cmd.Initiator, SourceSystem: cmd.SourceSystem, Reason: cmd.Reason,
-		Tags: cmd.Tags, BypassSteps: cmd.BypassSteps, Correlation: cmd.Correlation, InputHash: cmd.InputHash,
-		Deadline: deadlineFrom(def, now),
+		Tags: cmd.Tags, BypassSteps: cmd.BypassSteps, Correlation: cmd.Correlation, Traceparent: cmd.Traceparent,
+		InputHash: cmd.InputHash,
+		Deadline:  deadlineFrom(def, now),
 	}
 	if e.Namespace == DefaultNamespace {
 		e.Namespace = "" // left out; see TaskCreated

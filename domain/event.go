@@ -108,8 +108,9 @@ type TaskCreated struct {
 	Tags         []string `json:"tags,omitempty"`
 	BypassSteps  []string `json:"bypass_steps,omitempty"`
 	Correlation  string   `json:"correlation,omitempty"`
-	Deadline     Instant  `json:"deadline,omitzero"` // the task fails when it is not over by then
-	InputHash    uint32   `json:"input,omitempty"`   // of everything that an idempotent repetition must repeat
+	Traceparent  string   `json:"traceparent,omitempty"` // of the request that asked for the task (W3C Trace Context)
+	Deadline     Instant  `json:"deadline,omitzero"`     // the task fails when it is not over by then
+	InputHash    uint32   `json:"input,omitempty"`       // of everything that an idempotent repetition must repeat
 }
 
 // TaskStartRequested moves the task from pending to in_progress: something of it can run.

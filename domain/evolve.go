@@ -11,7 +11,7 @@ func NewTask(r Record, def *Definition) *Task {
 		ID: r.Task, Definition: def, State: Pending, Round: 1,
 		Context:   e.Context.settle(r.Position),
 		Initiator: e.Initiator, SourceSystem: e.SourceSystem, Reason: e.Reason, Correlation: e.Correlation,
-		Tags: e.Tags, InputHash: e.InputHash,
+		Traceparent: e.Traceparent, Tags: e.Tags, InputHash: e.InputHash,
 		CreatedAt: r.At, Deadline: e.Deadline,
 		Steps: make([]Step, g.Len()),
 	}

@@ -82,6 +82,7 @@ type TaskView struct {
 	SourceSystem  string
 	Reason        string
 	CorrelationID string
+	Traceparent   string // of the request that asked for the task; "" when it had none
 	CreatedAt     time.Time
 }
 

@@ -31,6 +31,7 @@ const (
 	packFailed
 	packResultFrom
 	packExpired
+	packTraceparent
 	packKnown = 1<<iota - 1
 )
 
@@ -67,6 +68,7 @@ func (t *Task) AppendPacked(b []byte) []byte {
 		t.Paused, !raw, t.Initiator != "", t.SourceSystem != "", t.Reason != "", t.Correlation != "", len(t.Tags) > 0,
 		t.InputHash != 0, t.bypass != nil, t.StartedAt != 0, t.EndedAt != 0, t.Deadline != 0, t.Waiting != Waiting{},
 		t.Waiting.Until != 0, t.Failed != "", len(t.ResultFrom) > 0, t.Expired,
+		t.Traceparent != "",
 	)
 	b = append(b, packFormat)
 	b = append(b, t.ID[:]...)
@@ -109,6 +111,9 @@ func (t *Task) AppendPacked(b []byte) []byte {
 	}
 	if len(t.ResultFrom) > 0 {
 		b = packTexts(b, t.ResultFrom)
+	}
+	if t.Traceparent != "" {
+		b = packText(b, t.Traceparent)
 	}
 	b = packCount(b, len(t.Steps))
 	for i := range t.Steps {

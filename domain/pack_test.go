@@ -188,6 +188,7 @@ func randomHistory(rt *rapid.T) (*Definition, []Record) {
 		Definition: def.hash, Context: payload.Draw(rt, "context"), Initiator: text.Draw(rt, "initiator"),
 		Tags: rapid.SliceOfN(text, 0, 3).Draw(rt, "tags"), Deadline: instant.Draw(rt, "deadline"),
 		BypassSteps: rapid.SliceOfN(step, 0, 2).Draw(rt, "bypass"), InputHash: rapid.Uint32().Draw(rt, "input"),
+		Traceparent: text.Draw(rt, "traceparent"),
 	}
 	records := []Record{{Event: created, At: 1_790_000_000_000_000}}
 	for i, e := range rapid.SliceOfN(event, 0, 30).Draw(rt, "events") {

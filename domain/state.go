@@ -76,6 +76,7 @@ type Task struct {
 	SourceSystem string
 	Reason       string
 	Correlation  string
+	Traceparent  string
 	Tags         []string
 	InputHash    uint32
 	bypass       []bool // by step; nil when nothing is bypassed

@@ -90,6 +90,9 @@ func (u *unpacker) task(t *Task, definition func(string) (*Definition, bool)) {
 	if flags&packResultFrom != 0 {
 		t.ResultFrom = u.texts()
 	}
+	if flags&packTraceparent != 0 {
+		t.Traceparent = u.text()
+	}
 	t.Expired = flags&packExpired != 0
 	u.steps(t)
 }

@@ -225,6 +225,7 @@ func appendData(o object, ev Event) []byte {
 			text("definition", ev.Definition).payload("context", ev.Context).textIf("initiator", ev.Initiator).
 			textIf("source_system", ev.SourceSystem).textIf("reason", ev.Reason).textsIf("tags", ev.Tags).
 			textsIf("bypass_steps", ev.BypassSteps).textIf("correlation", ev.Correlation).
+			textIf("traceparent", ev.Traceparent).
 			instantIf("deadline", ev.Deadline).numberIf("input", int64(ev.InputHash))
 	case TaskStartRequested:
 		o = o.flagIf("again", ev.Again)

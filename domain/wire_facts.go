@@ -153,6 +153,8 @@ func (d *decoder) taskCreated() (ev TaskCreated) {
 			ev.BypassSteps = d.list()
 		case "correlation":
 			ev.Correlation = d.str()
+		case "traceparent":
+			ev.Traceparent = d.str()
 		case "deadline":
 			ev.Deadline = d.instant()
 		case "input":

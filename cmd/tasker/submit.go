@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tasker-go/tasker"
+	"github.com/tasker-go/tasker/domain"
 )
 
 type submitFlags struct {
 	connectFlags
 	input, namespace, version, key, output string
 	initiator, source, correlation, reason string
+	traceparent                            string
 	tags, bypass                           []string
 	wait                                   bool
 }
@@ -31,6 +34,9 @@ func newSubmitCommand(a *app) *cobra.Command {
 			if err := checkOutput(f.output); err != nil {
 				return err
 			}
+			if err := f.setTrace(); err != nil {
+				return err
+			}
 			return a.submit(cmd.Context(), args[0], f)
 		},
 	}
@@ -43,12 +49,29 @@ func newSubmitCommand(a *app) *cobra.Command {
 	flags.StringVar(&f.initiator, "initiator", "", "who wants the task; it is stored")
 	flags.StringVar(&f.source, "source-system", "tasker submit", "which system submits it; it is stored")
 	flags.StringVar(&f.reason, "reason", "", "why the task is submitted; it is stored")
-	flags.StringVar(&f.correlation, "correlation", "", "id that connects the task with what caused it, such as that of a request, or a traceparent")
+	flags.StringVar(&f.correlation, "correlation", "", "id that connects the task with what caused it, such as that of a request")
+	flags.StringVar(&f.traceparent, "traceparent", "", "trace that the task belongs to, as W3C Trace Context has it (default: TRACEPARENT, if it is one)")
 	flags.StringArrayVar(&f.tags, "tag", nil, "tag of the task; may be repeated")
 	flags.StringArrayVar(&f.bypass, "bypass", nil, "skippable step to skip; may be repeated")
 	flags.BoolVarP(&f.wait, "wait", "w", false, "wait for the end of the task and print its result")
 	flags.StringVarP(&f.output, "output", "o", "text", "what stdout gets: text or json")
 	return cmd
+}
+
+// setTrace takes the trace of whoever started the command, unless another one is named.
+func (f *submitFlags) setTrace() error {
+	if f.traceparent != "" {
+		if _, err := domain.ParseTraceparent(f.traceparent); err != nil {
+			return usageError("--traceparent: %w", err)
+		}
+		return nil
+	}
+	if text := os.Getenv("TRACEPARENT"); text != "" {
+		if _, err := domain.ParseTraceparent(text); err == nil {
+			f.traceparent = text
+		}
+	}
+	return nil
 }
 
 func (a *app) submit(ctx context.Context, name string, f submitFlags) error {
@@ -66,7 +89,7 @@ func (a *app) submit(ctx context.Context, name string, f submitFlags) error {
 		}
 		receipt, err := c.SubmitRequest(ctx, tasker.Submission{
 			Name: name, Namespace: def.Namespace, Version: f.version, Context: input, Key: f.key, Reason: f.reason,
-			Initiator: f.initiator, SourceSystem: f.source, Correlation: f.correlation, Tags: f.tags, BypassSteps: f.bypass,
+			Initiator: f.initiator, SourceSystem: f.source, Correlation: f.correlation, Traceparent: f.traceparent, Tags: f.tags, BypassSteps: f.bypass,
 		})
 		if errors.Is(err, tasker.ErrOutcomeUnknown) {
 			return &failure{

@@ -65,7 +65,7 @@ func (x *exchange) request(task domain.TaskView, steps domain.Sequence, step dom
 	}
 	request.Header.Set("User-Agent", "tasker")
 	request.Header.Set(idempotencyKey, step.IdempotencyKey)
-	request.Header.Set("Traceparent", traceparent(task, step))
+	request.Header.Set("Traceparent", traceparent(x.ctx, task, step))
 	return request, x.headers(request, scope)
 }
 

@@ -22,7 +22,7 @@ func taskView(t *domain.Task) domain.TaskView {
 	return domain.TaskView{
 		ID: t.ID, Namespace: t.Definition.Namespace, Name: t.Definition.Name, Version: t.Definition.Version,
 		Context: t.Context.JSON, Tags: t.Tags, Initiator: t.Initiator, SourceSystem: t.SourceSystem, Reason: t.Reason,
-		CorrelationID: t.Correlation, CreatedAt: t.CreatedAt.Time(),
+		CorrelationID: t.Correlation, Traceparent: t.Traceparent, CreatedAt: t.CreatedAt.Time(),
 	}
 }
 
