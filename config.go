@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,6 +25,9 @@ type Config struct {
 	URL string
 	// NATSContext is the name of a context of the nats command line, with its URL and credentials.
 	NATSContext string
+	// NATSOptions of the connections to URL or NATSContext: credentials, certificates, nats.CustomInboxPrefix. What the engine
+	// needs of a connection, such as how it reconnects, is set after them and cannot be changed.
+	NATSOptions []nats.Option
 	// Store is the log itself, for tests: infra/memlog.
 	Store domain.Store
 
@@ -124,10 +128,10 @@ func (c *Config) open(ctx context.Context, existing bool) (domain.Store, func(),
 	connect := c.Connect
 	switch {
 	case c.URL != "":
-		connect = func(o ...nats.Option) (*nats.Conn, error) { return nats.Connect(c.URL, o...) }
+		connect = func(o ...nats.Option) (*nats.Conn, error) { return nats.Connect(c.URL, c.natsOptions(o)...) }
 	case c.NATSContext != "":
 		connect = func(o ...nats.Option) (*nats.Conn, error) {
-			nc, _, err := natscontext.Connect(c.NATSContext, o...)
+			nc, _, err := natscontext.Connect(c.NATSContext, c.natsOptions(o)...)
 			return nc, err
 		}
 	}
@@ -139,4 +143,8 @@ func (c *Config) open(ctx context.Context, existing bool) (domain.Store, func(),
 		return nil, nil, err
 	}
 	return store, store.Close, nil
+}
+
+func (c *Config) natsOptions(own []nats.Option) []nats.Option {
+	return append(slices.Clip(c.NATSOptions), own...)
 }

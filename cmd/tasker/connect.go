@@ -91,7 +91,9 @@ func (a *app) connect(ctx context.Context, f connectFlags, need access) (*connec
 	case f.url != "" && f.context != "":
 		return nil, usageError("either --url or --context")
 	case f.url != "":
-		config.URL = f.url
+		if err := (natsAccess{}).useURL(&config, f.url); err != nil {
+			return nil, err
+		}
 	case f.context != "":
 		config.NATSContext = f.context
 	default:

@@ -27,13 +27,19 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 // The test binary is `tasker` itself for the scripts.
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"tasker": main, "natsd": natsd}) }
 
-// natsd is a NATS server that is not tasker's: it writes its URL to nats.url and runs until a signal.
+// natsd is a NATS server that is not tasker's: it writes its URL to nats.url and runs until a signal. With NATSD_PASSWORD in
+// the environment it lets in the user ann, and the URL does not say so.
 func natsd() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt)
-	server, err := natsserver.Start(context.Background(), natsserver.Options{Dir: "js", Listen: "127.0.0.1:0", Token: "secret"})
+	o := natsserver.Options{Dir: "js", Listen: "127.0.0.1:0", Token: "secret"}
+	credentials := "secret@"
+	if password := os.Getenv("NATSD_PASSWORD"); password != "" {
+		o.Token, o.Username, o.Password, credentials = "", "ann", password, ""
+	}
+	server, err := natsserver.Start(context.Background(), o)
 	if err == nil {
-		url := strings.Replace(server.URL(), "//", "//secret@", 1)
+		url := strings.Replace(server.URL(), "//", "//"+credentials, 1)
 		err = os.WriteFile("nats.url", []byte(url), 0o600)
 	}
 	if err == nil {

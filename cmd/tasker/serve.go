@@ -26,6 +26,7 @@ type serveFlags struct {
 	env                                                            environment
 	drain                                                          time.Duration
 	limits                                                         limitFlags
+	nats                                                           natsAccess
 }
 
 func newServeCommand(a *app) *cobra.Command {
@@ -53,6 +54,7 @@ func newServeCommand(a *app) *cobra.Command {
 	flags.StringVar(&f.token, "token", os.Getenv("TASKER_TOKEN"), "secret of the listener, also TASKER_TOKEN (default: a new one at every start)")
 	flags.Lookup("token").DefValue = ""
 	flags.StringVar(&f.natsURL, "nats-url", "", "run on this NATS instead of an embedded one")
+	f.nats.add(cmd)
 	flags.StringVar(&f.context, "context", "", "run on the NATS of this context of the nats command line")
 	flags.IntVar(&f.replicas, "replicas", 1, "copies of a log that does not exist yet, on an external NATS: 1, 3 or 5")
 	flags.BoolVar(&f.allowExec, "allow-exec", false, "let definitions of the folder run programs")
@@ -76,6 +78,9 @@ func (f *serveFlags) check(cmd *cobra.Command) error {
 		return usageError("--env is for the definitions of a folder: name it with --definitions")
 	case f.allowExec && f.definitions == "":
 		return usageError("--allow-exec is for the definitions of a folder: name it with --definitions")
+	}
+	if err := f.nats.check(cmd); err != nil {
+		return err
 	}
 	for _, own := range []string{"data", "listen", "token", "durability"} {
 		if external && set(own) {
@@ -101,7 +106,12 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	logger := a.logger(say, true)
 	o := hostOptions{
 		data: f.data, durability: f.durability, drain: f.drain, logger: logger,
-		config: tasker.Config{URL: f.natsURL, NATSContext: f.context, Replicas: f.replicas},
+		config: tasker.Config{NATSContext: f.context, Replicas: f.replicas},
+	}
+	if f.natsURL != "" {
+		if err := f.nats.useURL(&o.config, f.natsURL); err != nil {
+			return err
+		}
 	}
 	f.limits.apply(&o.config)
 	external := f.natsURL != "" || f.context != ""
