@@ -19,6 +19,7 @@ type Partition struct {
 	At       domain.Instant // its time
 
 	live        map[domain.TaskID]*Entry
+	states      [domain.ResolvedManually + 1]int // of live, by state
 	failed      map[domain.TaskID]*FailedTask
 	definitions map[string]*domain.Definition
 	skipped     map[uint64]bool
@@ -163,7 +164,9 @@ func (p *Partition) Fold(r domain.Record) (*Entry, error) {
 			return nil, nil
 		}
 		p.Own(entry)
+		p.states[entry.Task.State]--
 		domain.Evolve(entry.Task, r)
+		p.states[entry.Task.State]++
 		entry.Task.Touch(r.Position.Sequence)
 		return entry, nil
 	case domain.Signal: // is never stored
@@ -188,6 +191,7 @@ func (p *Partition) enter(t *domain.Task) *Entry {
 	e := &Entry{Task: t, epoch: p.epoch}
 	e.shared.Store(t)
 	p.live[t.ID] = e
+	p.states[t.State]++
 	p.entries.add(e)
 	return e
 }
@@ -218,6 +222,20 @@ func (p *Partition) LiveCount() int { return len(p.live) }
 
 // FailedCount is the number of failed tasks.
 func (p *Partition) FailedCount() int { return len(p.failed) }
+
+// Counts are how many tasks there are of those that have not ended.
+type Counts struct {
+	Pending, InProgress int
+	Failed              int // in error, in memory or packed
+}
+
+// Counts costs nothing.
+func (p *Partition) Counts() Counts {
+	return Counts{
+		Pending: p.states[domain.Pending], InProgress: p.states[domain.InProgress],
+		Failed: p.states[domain.Error] + len(p.failed),
+	}
+}
 
 // Tasks lists the tasks in memory, in no order.
 func (p *Partition) Tasks() iter.Seq[*Entry] {
@@ -266,6 +284,7 @@ func (p *Partition) Retire(e *Entry) {
 		return
 	}
 	delete(p.live, t.ID)
+	p.states[t.State]--
 	p.entries.remove(e)
 	if t.Over() {
 		p.Ended.Add(t.ID, EndedTask{Last: t.Last, Input: t.InputHash, At: t.EndedAt})

@@ -87,3 +87,42 @@ func (h *alarmHeap) next(state *projections.Partition) domain.Instant {
 	}
 	return 0
 }
+
+func (m *Machine) wakeAt(t *domain.Task) domain.Instant {
+	var first domain.Instant
+	for _, a := range m.alarms {
+		if w := a.WakeAt(t); w != 0 && (first == 0 || w < first) {
+			first = w
+		}
+	}
+	return first
+}
+
+// arm sets the task's wake-up, if it changed and what it rests on is stored.
+func (m *Machine) arm(e *projections.Entry) {
+	if e.Task.Last > m.stored {
+		return // the batch that holds its newest event arms it
+	}
+	m.state.Own(e)
+	if w := m.wakeAt(e.Task); w != e.Armed {
+		m.disarm(e)
+		if e.Armed = w; w != 0 {
+			m.armed++
+		}
+		m.alerts.push(w, e)
+		if len(m.alerts) > m.sweepAt {
+			m.sweepAt = m.alerts.sweep(m.state)
+		}
+	}
+}
+
+// disarm forgets the task's wake-up; the alarm that is set for it does not count any more.
+func (m *Machine) disarm(e *projections.Entry) {
+	if e.Armed != 0 {
+		m.armed--
+		e.Armed = 0
+	}
+}
+
+// Timers is how many tasks wait for a time.
+func (m *Machine) Timers() int { return m.armed }

@@ -116,12 +116,15 @@ func (m *Machine) putRecord(r domain.Record, e *projections.Entry, now domain.In
 	}
 	p.enc.Add(r)
 	p.n++
+	c := Committed{Record: r}
+	if m.moments && e != nil {
+		c.Before = e.Task.Moment(r.Event)
+	}
 	entry, err := m.state.Fold(r)
 	if err != nil {
 		panic(err) // what this version decides, it can fold
 	}
 	b := m.open
-	c := Committed{Record: r}
 	if entry != nil {
 		c.Task = entry.Task
 		if len(b.touched) == 0 || b.touched[len(b.touched)-1] != entry {
@@ -195,6 +198,13 @@ func (m *Machine) Inflight() (Append, bool) {
 	return Append{Last: m.stored, CommitID: p.id, Data: p.data}, p.data != nil
 }
 
+// underway is the size of the message under way, and when its batch was opened.
+func (m *Machine) underway() (events, bytes int, opened domain.Instant) {
+	b := m.inflight
+	p := b.parts[b.sent]
+	return p.n, len(p.data), b.at
+}
+
 // Stored says that the message under way is stored, and releases its effects when it was the last of its batch:
 // first the subscribers are told, then the callers answered.
 func (m *Machine) Stored() {
@@ -247,6 +257,7 @@ func (m *Machine) retire(e *projections.Entry) {
 	if e.Task.State.Live() || e.Task.Last > m.stored || m.state.Live(e.Task.ID) != e {
 		return
 	}
+	m.disarm(e)
 	m.state.Retire(e)
 	if e.Task.Over() {
 		m.recent.add(e.Task)

@@ -2,6 +2,7 @@ package subscribers
 
 import (
 	"context"
+	"time"
 
 	"github.com/tasker-go/tasker/domain"
 )
@@ -68,6 +69,15 @@ type Recoverer interface {
 type Committed struct {
 	Record domain.Record
 	Task   *domain.Task
+	// Before is what the event found; filled in when Config.Moments is set.
+	Before domain.Moment
+}
+
+// Meter is told what commits cost. It is called on the coordinator's goroutine: it must not block, and should not allocate.
+type Meter interface {
+	// Stored: a commit of so many events and bytes was acknowledged. took is the time since it was sent, gathered since
+	// its first event; a commit that is one of several parts of a large input is told of by itself.
+	Stored(events, bytes int, took, gathered time.Duration)
 }
 
 // Tap is told of everything that this process stores, message by message, before the subscribers are, and of the signals

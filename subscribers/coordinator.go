@@ -39,7 +39,9 @@ type Config struct {
 	Engine      string                       // version of the engine
 	NewReactors func() []Reactor             // a fresh set for every time that the partition is loaded
 	Subscribers []Subscriber                 // told after the commit
+	Moments     bool                         // Committed.Before is filled in
 	Tap         Tap                          // told of everything; may be nil
+	Meter       Meter                        // told what commits cost; may be nil
 	Abandoned   func(partition int)          // the lease is gone: contexts of handlers have to be cancelled; may be nil
 	Changed     func(partition int, p Phase) // told of every change; may be nil
 	Admit       func() error                 // refuses submissions, for instance when the store is nearly full; may be nil
@@ -118,8 +120,10 @@ type Coordinator struct {
 	queued      atomic.Int64 // requests
 	held        atomic.Int64
 	live        atomic.Int64
-	full        atomic.Bool // the store refuses the commit under way for want of space
-	definitions sync.Map    // hash -> *domain.Definition: what has been adopted
+	timers      atomic.Int64
+	tasks       [3]atomic.Int64 // projections.Counts
+	full        atomic.Bool     // the store refuses the commit under way for want of space
+	definitions sync.Map        // hash -> *domain.Definition: what has been adopted
 	metrics     metrics
 
 	// Of the last loading; the coordinator's goroutine only.
@@ -186,11 +190,19 @@ func (c *Coordinator) Admits() error {
 	if c.full.Load() {
 		return ErrStoreFull
 	}
-	if int(c.queued.Load()) >= c.Queue || int(c.held.Load()) > c.MaxHeld || int(c.live.Load()) > c.MaxLive {
-		c.metrics.refused.Add(1)
-		return ErrOverloaded
+	var why Refusal
+	switch {
+	case int(c.queued.Load()) >= c.Queue:
+		why = QueueFull
+	case int(c.held.Load()) > c.MaxHeld:
+		why = TooManyReady
+	case int(c.live.Load()) > c.MaxLive:
+		why = TooManyLive
+	default:
+		return nil
 	}
-	return nil
+	c.metrics.refused.Add(1)
+	return overload(why)
 }
 
 // Do hands in an operator's verb; errors as Submit's.
@@ -284,7 +296,7 @@ func (c *Coordinator) request(in input) error {
 		return domain.ErrUnavailable
 	case len(c.requests) >= c.Queue:
 		c.metrics.refused.Add(1)
-		return ErrOverloaded
+		return overload(QueueFull)
 	}
 	c.requests = append(c.requests, in)
 	c.queued.Store(int64(len(c.requests)))
@@ -411,6 +423,8 @@ func (c *Coordinator) refuseQueued(err error) {
 	c.queued.Store(0) // what Admits looks at is about the ownership that is over
 	c.held.Store(0)
 	c.live.Store(0)
+	c.timers.Store(0)
+	c.count(projections.Counts{})
 	for _, in := range queued {
 		in.refuse(err)
 	}

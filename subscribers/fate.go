@@ -79,7 +79,12 @@ func (o *ownership) takeAcks() error {
 }
 
 func (o *ownership) stored() {
-	o.metrics.acked(time.Since(o.fate.since), o.keeper.frozen != nil)
+	took := time.Since(o.fate.since)
+	o.metrics.acked(took, o.keeper.frozen != nil)
+	if o.Meter != nil {
+		events, bytes, opened := o.m.underway()
+		o.Meter.Stored(events, bytes, took, max(domain.InstantOf(o.Clock()).Sub(opened), took))
+	}
 	o.m.Stored()
 	o.progress = time.Now()
 	o.reached.Store(o.m.stored)

@@ -37,6 +37,7 @@ type Machine struct {
 	spare    *batch
 	alerts   alarmHeap
 	sweepAt  int // length of alerts
+	armed    int // entries that are armed
 	recent   recentTasks
 	waiting  map[domain.TaskID]waiters // for the end of a live task
 
@@ -45,6 +46,7 @@ type Machine struct {
 	commands []domain.Command
 	stale    uint64
 	unclear  func(*domain.Task)
+	moments  bool   // Committed.Before is wanted
 	tap      Tap    // nil = nobody
 	watch    *watch // nil while nobody wants to know of wake-ups that come to nothing
 	maxKeys  int
@@ -65,6 +67,8 @@ type MachineConfig struct {
 	Idempotency time.Duration
 	// Unclear is told of a task whose status is "unclear"; nil = nobody.
 	Unclear func(*domain.Task)
+	// Moments fills Committed.Before in.
+	Moments bool
 	// Tap is told of everything; nil = nobody.
 	Tap Tap
 	// CommitBytes is where a message ends and the next part of a large input begins; default MaxCommitBytes.
@@ -78,7 +82,7 @@ func NewMachine(c MachineConfig) *Machine {
 		reacts: map[domain.EventType]uint64{}, told: map[domain.EventType]uint64{},
 		stored: c.State.Sequence, unclear: c.Unclear, tap: c.Tap, recent: newRecentTasks(),
 		waiting: map[domain.TaskID]waiters{}, limit: c.CommitBytes,
-		window: c.Idempotency,
+		window: c.Idempotency, moments: c.Moments,
 	}
 	if m.limit == 0 {
 		m.limit = MaxCommitBytes
@@ -288,9 +292,10 @@ func (m *Machine) Tick(now domain.Instant) {
 			return
 		}
 		if m.state.Live(e.Task.ID) != e || e.Frozen != nil {
+			m.disarm(e)
 			continue
 		}
-		e.Armed = 0
+		m.disarm(e)
 		m.dirty = m.allReactors()
 		m.settle(e, now)
 		if w := m.wakeAt(e.Task); w != 0 && w <= now {
@@ -389,31 +394,6 @@ func (m *Machine) position(e *projections.Entry) domain.Position {
 func (m *Machine) commitID() string {
 	m.commits++
 	return m.writer + "-" + strconv.FormatUint(m.commits, 36)
-}
-
-func (m *Machine) wakeAt(t *domain.Task) domain.Instant {
-	var first domain.Instant
-	for _, a := range m.alarms {
-		if w := a.WakeAt(t); w != 0 && (first == 0 || w < first) {
-			first = w
-		}
-	}
-	return first
-}
-
-// arm sets the task's wake-up, if it changed and what it rests on is stored.
-func (m *Machine) arm(e *projections.Entry) {
-	if e.Task.Last > m.stored {
-		return // the batch that holds its newest event arms it
-	}
-	m.state.Own(e)
-	if w := m.wakeAt(e.Task); w != e.Armed {
-		e.Armed = w
-		m.alerts.push(w, e)
-		if len(m.alerts) > m.sweepAt {
-			m.sweepAt = m.alerts.sweep(m.state)
-		}
-	}
 }
 
 // Now is the engine's one clock: the wall's, but it never goes back, nor before the partition's last commit.

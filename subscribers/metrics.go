@@ -3,6 +3,8 @@ package subscribers
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/tasker-go/tasker/projections"
 )
 
 // metrics are the coordinator's counters. Reading them is cheap and needs no lock.
@@ -57,6 +59,17 @@ type Stats struct {
 	Snapshots                 int64 // written
 	Live                      int64 // tasks in memory
 	Held                      int64 // ready steps that wait for a slot
+	Queued                    int64 // submissions, commands and queries that wait for their turn
+	Timers                    int64 // tasks that wait for a time
+	// Tasks by state; Failed are those that have not expired.
+	Pending, InProgress, Failed int64
+}
+
+// count notes how many tasks there are.
+func (c *Coordinator) count(n projections.Counts) {
+	c.tasks[0].Store(int64(n.Pending))
+	c.tasks[1].Store(int64(n.InProgress))
+	c.tasks[2].Store(int64(n.Failed))
 }
 
 // Stats returns the numbers as they are now.
@@ -69,6 +82,7 @@ func (c *Coordinator) Stats() Stats {
 		AckWait: time.Duration(c.metrics.ackNanos.Load()), Live: c.live.Load(), Held: c.held.Load(),
 		SlowestAck: time.Duration(c.metrics.ack.all.Load()), SnapshotAck: time.Duration(c.metrics.ack.snapshot.Load()),
 		SlowestTurn: time.Duration(c.metrics.turn.all.Load()), SnapshotTurn: time.Duration(c.metrics.turn.snapshot.Load()),
-		Snapshots: c.metrics.snapshots.Load(),
+		Snapshots: c.metrics.snapshots.Load(), Queued: c.queued.Load(), Timers: c.timers.Load(),
+		Pending: c.tasks[0].Load(), InProgress: c.tasks[1].Load(), Failed: c.tasks[2].Load(),
 	}
 }

@@ -48,7 +48,7 @@ func (c *Coordinator) own(ctx context.Context, lease *held) error {
 		}
 		o := &ownership{Coordinator: c, lease: lease, renewed: renewed}
 		o.m = NewMachine(MachineConfig{
-			State: state, Writer: writerID(), Reactors: c.NewReactors(), Subscribers: c.Subscribers, Tap: c.Tap, MaxKeys: c.MaxKeys, Idempotency: c.Idempotency,
+			State: state, Writer: writerID(), Reactors: c.NewReactors(), Subscribers: c.Subscribers, Moments: c.Moments, Tap: c.Tap, MaxKeys: c.MaxKeys, Idempotency: c.Idempotency,
 			Unclear: func(t *domain.Task) {
 				c.Logger.Error("the state of a task is unclear; please report this", "task", t.ID, "context", t.ExecutionContext())
 			},
@@ -201,6 +201,8 @@ func (o *ownership) turn() error {
 	}
 	o.Coordinator.held.Store(int64(o.m.Held()))
 	o.live.Store(int64(o.m.state.LiveCount()))
+	o.timers.Store(int64(o.m.Timers()))
+	o.count(o.m.state.Counts())
 	if len(reports) > 0 || len(requests) > 0 {
 		o.giveBack(reports, requests)
 	}

@@ -24,6 +24,7 @@ type world struct {
 	slots    int
 	taken    int
 	told     []domain.Record
+	before   []domain.Moment // of told
 	withdrew []domain.Record
 	heard    []string // answers, in the order of their coming
 	bytes    int      // of a commit
@@ -59,7 +60,7 @@ func (w *world) takeOver() {
 		State: state, Writer: fmt.Sprintf("w%d", len(w.log)), CommitBytes: w.bytes, MaxKeys: w.maxKeys, Idempotency: w.window,
 		Reactors:    append([]Reactor{reenqueuer.Reenqueuer{}, finalizer.Finalizer{}, discoverer.New(w)}, w.extra...),
 		Subscribers: []Subscriber{w},
-		Tap:         w.tap,
+		Tap:         w.tap, Moments: true,
 	})
 	w.m.Open("test", 1, w.now)
 }
@@ -87,7 +88,7 @@ func (w *world) Notify(c Committed) {
 	if w.m != nil && c.Record.Position.Sequence > w.m.stored {
 		w.t.Errorf("%s was told before it was stored", c.Record.ID())
 	}
-	w.told = append(w.told, c.Record)
+	w.told, w.before = append(w.told, c.Record), append(w.before, c.Before)
 }
 
 func (w *world) Withdraw(c Committed) { w.withdrew = append(w.withdrew, c.Record) }
@@ -159,7 +160,7 @@ func (w *world) heardNothing() {
 	}
 }
 
-func (w *world) forget() { w.heard, w.told, w.withdrew = nil, nil, nil }
+func (w *world) forget() { w.heard, w.told, w.before, w.withdrew = nil, nil, nil, nil }
 
 func (w *world) expect(heard ...string) {
 	w.t.Helper()

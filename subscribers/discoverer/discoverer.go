@@ -3,6 +3,7 @@ package discoverer
 
 import (
 	"container/heap"
+	"time"
 
 	"github.com/tasker-go/tasker/domain"
 )
@@ -20,10 +21,17 @@ type Exhausted interface {
 	Exhausted() bool
 }
 
+// Waits is what Slots may be, too: it is told how long each step was ready before it was started.
+type Waits interface {
+	// Waited must not block. 0: there was a slot at once.
+	Waited(d time.Duration)
+}
+
 // Discoverer is the ViableStepDiscovery of one partition. It remembers which ready steps wait for a slot, in the order
 // in which they became ready; what it remembers can be built again from the tasks.
 type Discoverer struct {
 	slots  Slots
+	waits  Waits // nil = nobody
 	queues map[string]*queue
 	held   int
 	next   uint64
@@ -39,13 +47,15 @@ type queue struct {
 
 type waiting struct {
 	order uint64
+	since domain.Instant
 	task  domain.TaskID
 	step  int32
 }
 
 // New makes the discoverer of one partition.
 func New(slots Slots) *Discoverer {
-	return &Discoverer{slots: slots, queues: map[string]*queue{}}
+	waits, _ := slots.(Waits)
+	return &Discoverer{slots: slots, waits: waits, queues: map[string]*queue{}}
 }
 
 // Name is Tasker's: ViableStepDiscovery.
@@ -61,7 +71,7 @@ func (*Discoverer) ReactsTo() []domain.EventType {
 }
 
 // React starts the steps that have become ready, or queues them behind those that wait already.
-func (d *Discoverer) React(t *domain.Task, _ domain.Instant, out []domain.Command) []domain.Command {
+func (d *Discoverer) React(t *domain.Task, now domain.Instant, out []domain.Command) []domain.Command {
 	for _, i := range t.TakeOffered() {
 		step := int(i)
 		if !t.Ready(step) {
@@ -75,8 +85,9 @@ func (d *Discoverer) React(t *domain.Task, _ domain.Instant, out []domain.Comman
 			out = append(out, domain.StartStep{Step: step})
 		case d.first(tpl.Handler) && d.slots.Take(t.Definition, step):
 			out = append(out, domain.StartStep{Step: step})
+			d.waited(0)
 		default:
-			d.hold(tpl.Handler, t.ID, i)
+			d.hold(tpl.Handler, waiting{since: now, task: t.ID, step: i})
 		}
 	}
 	return out
@@ -88,14 +99,21 @@ func (d *Discoverer) first(handler string) bool {
 	return q == nil || q.head == len(q.steps)
 }
 
-func (d *Discoverer) hold(handler string, task domain.TaskID, step int32) {
+func (d *Discoverer) waited(t time.Duration) {
+	if d.waits != nil {
+		d.waits.Waited(t)
+	}
+}
+
+func (d *Discoverer) hold(handler string, w waiting) {
 	q := d.queues[handler]
 	if q == nil {
 		q = &queue{handler: handler}
 		d.queues[handler] = q
 	}
 	d.next++
-	q.steps = append(q.steps, waiting{d.next, task, step})
+	w.order = d.next
+	q.steps = append(q.steps, w)
 	d.held++
 }
 
@@ -103,7 +121,7 @@ func (d *Discoverer) hold(handler string, task domain.TaskID, step int32) {
 func (d *Discoverer) Held() int { return d.held }
 
 // Resume starts steps that wait, the one that has waited longest first, while there are slots.
-func (d *Discoverer) Resume(_ domain.Instant, find func(domain.TaskID) *domain.Task, do func(*domain.Task, domain.Command)) {
+func (d *Discoverer) Resume(now domain.Instant, find func(domain.TaskID) *domain.Task, do func(*domain.Task, domain.Command)) {
 	d.sweep(find)
 	open := make(byAge, 0, len(d.queues)) // those that may still find a slot
 	for _, q := range d.queues {
@@ -120,6 +138,7 @@ func (d *Discoverer) Resume(_ domain.Instant, find func(domain.TaskID) *domain.T
 			d.drop(q) // cancelled, paused, or started by another entry meanwhile
 		case d.slots.Take(t.Definition, int(w.step)):
 			d.drop(q)
+			d.waited(now.Sub(w.since))
 			do(t, domain.StartStep{Step: int(w.step)})
 		default:
 			if s, ok := d.slots.(Exhausted); ok && s.Exhausted() {

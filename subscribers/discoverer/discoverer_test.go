@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tasker-go/tasker/domain"
 )
@@ -227,4 +228,28 @@ func TestManyHandlersThatWaitCostLittle(t *testing.T) {
 	b.pool.free = 500
 	b.resume()
 	b.expect(want...)
+}
+
+// clocked is a pool that wants to know how long steps waited.
+type clocked struct {
+	pool
+	waited []time.Duration
+}
+
+func (c *clocked) Waited(d time.Duration) { c.waited = append(c.waited, d) }
+
+func TestStepsSayHowLongTheyWaited(t *testing.T) {
+	b := newBench(t, 0)
+	slots := &clocked{pool: pool{free: 1, limit: map[string]int{}}}
+	b.d = New(slots)
+	b.task("a:h", "b:h", "c:h")
+	at := now.Add(3 * time.Second)
+	for range 2 {
+		slots.free++
+		b.d.Resume(at, func(id domain.TaskID) *domain.Task { return b.tasks[id] }, b.do)
+		at = at.Add(time.Second)
+	}
+	if want := []time.Duration{0, 3 * time.Second, 4 * time.Second}; !slices.Equal(slots.waited, want) {
+		t.Errorf("they waited %v, want %v", slots.waited, want)
+	}
 }
