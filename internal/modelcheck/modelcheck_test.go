@@ -269,7 +269,7 @@ func (s *search) wrong(r *scenario.Run) string {
 	case task.State == domain.Pending && (running > 0 || ready > 0):
 		return "the task waits, and something runs or could"
 	}
-	return ""
+	return unexplained(r, s.slots)
 }
 
 // actions lists what may happen to the task.

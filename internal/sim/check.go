@@ -154,7 +154,7 @@ func (p *process) goesOn(e *projections.Entry) string {
 	if t.State != want {
 		return fmt.Sprintf("it is %s with status %s", t.State, t.Status())
 	}
-	return ""
+	return p.unexplained(t)
 }
 
 // checkSlots: every slot in use belongs to a running handler, and no ready step waits for one that is free.
