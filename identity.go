@@ -105,7 +105,7 @@ func (r *router) sameIdentity(ctx context.Context, s *Submission, identity strin
 
 // fetchContext reads the context of a submission that names it only.
 func (r *router) fetchContext(ctx context.Context, s *Submission) error {
-	if s.ContextBlob == "" || s.Context != nil {
+	if s.ContextBlob == "" || len(s.Context) > 0 && string(s.Context) != "null" { // null is what no context travels as
 		return nil
 	}
 	var err error
