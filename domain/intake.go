@@ -239,6 +239,32 @@ func (r *IntakeRequest) fill(fields map[string]json.RawMessage) error {
 	return nil
 }
 
+// CheckReplySubject says why answers cannot be sent to a subject that a foreign client has named, or nil. An engine may write
+// where its clients may not: into its own streams, and to the subjects of the system, which begin with $.
+func CheckReplySubject(prefix, subject string) error {
+	own := subjectPrefix(prefix)
+	first, _, _ := strings.Cut(subject, ".")
+	why := ""
+	switch {
+	case len(subject) > maxReplySubject:
+		why = fmt.Sprintf("it has more than %d bytes", maxReplySubject)
+	case subject == "" || strings.HasPrefix(subject, ".") || strings.HasSuffix(subject, ".") || strings.Contains(subject, ".."):
+		why = "a part of it is empty"
+	case strings.ContainsAny(subject, "*>") || strings.ContainsFunc(subject, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		why = "it has wildcards, white space or characters that are not ASCII"
+	case first == own:
+		why = "what is below " + own + " is the engine's"
+	case strings.HasPrefix(first, "$"):
+		why = "what begins with $ is the system's"
+	default:
+		return nil
+	}
+	return notARequest("the answer cannot be sent to %q: %s", clip(subject), why)
+}
+
+// maxReplySubject is far above what clients make for inboxes.
+const maxReplySubject = 255
+
 // messageSpace is the UUIDv5 name space of ids derived from message ids. It must never change.
 var messageSpace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/tasker-go/tasker/message"))
 

@@ -107,8 +107,36 @@ func TestAMessageIsTheSameTaskHoweverOftenItComes(t *testing.T) {
 	if a, b := MessageTaskID("n", "t", "k"), KeyedTaskID("n", "t", "k"); a == b || !a.Keyed() {
 		t.Errorf("the message id gives %s, the same text as a key %s", a, b)
 	}
-	if MessageTaskID("n", "t", "k") == MessageTaskID("n", "u", "k") || MessageTaskID("n", "t", "k") != MessageTaskID("n", "t", "k") {
+	if MessageTaskID("n", "t", "k") == MessageTaskID("n", "u", "k") {
 		t.Error("a message id belongs to one definition")
+	}
+	if got, want := MessageTaskID("n", "t", "k").String(), "cf649bb5-093e-5961-896c-a4391a408777"; got != want {
+		t.Errorf("the message id gives %s, and it gave %s in all versions before", got, want)
+	}
+}
+
+func TestAnswersDoNotGoWhereOnlyTheEngineMayWrite(t *testing.T) {
+	for _, subject := range []string{
+		"_INBOX.abc.1", "answers", "shop.answers.7", "taskers.x", "my$.x",
+	} {
+		if err := CheckReplySubject("", subject); err != nil {
+			t.Errorf("%s is refused: %v", subject, err)
+		}
+	}
+	for _, subject := range []string{
+		"", "tasker", "tasker.log.1.00", "tasker.submit.task.default.x", "tasker.cmd.00", "$JS.API.STREAM.DELETE.TASKER_LOG_1_00",
+		"$SYS.REQ.SERVER.PING", "$KV.TASKER_META.data", "$O.TASKER_BLOBS.C.x", "a.*", ">", "a..b", ".a", "a.", "a b", "a\r\nPUB b 0\r\n",
+		"a\x00b", "é", strings.Repeat("a", 256),
+	} {
+		if err := CheckReplySubject("", subject); !errors.Is(err, ErrIntake) {
+			t.Errorf("%.40q is accepted: %v", subject, err)
+		}
+	}
+	if err := CheckReplySubject("SHOP", "shop.log.1.00"); err == nil {
+		t.Error("the log of another prefix is accepted")
+	}
+	if err := CheckReplySubject("SHOP", "tasker.log.1.00"); err != nil {
+		t.Error(err)
 	}
 }
 

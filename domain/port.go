@@ -161,14 +161,83 @@ type KV interface {
 
 // DeadLetter is something that could not be decoded, accepted or delivered.
 type DeadLetter struct {
-	Kind    string            // "subscriber", "commit", ...: the second token of its subject
-	Name    string            // of the subscriber, the partition ...
-	Reason  string            // why, for people
-	Headers map[string]string // original headers and positions
-	Data    []byte            // original body
+	Kind   string // "submission", "subscriber", ...: the second token of its subject; [A-Za-z0-9_-]
+	Name   string // of the definition, the subscriber ...
+	Reason string // why, for people
+	// Once is "", or what makes a second Put within two minutes the same letter: of something that is delivered again.
+	Once     string
+	Headers  map[string]string   // what the engine says about it; the names begin with Tasker-
+	Subject  string              // original subject; "" when there was none
+	Original map[string][]string // original headers, which are not interpreted
+	Data     []byte              // original body
 }
 
-// DeadLetters keeps them for 30 days.
+// StoredLetter is a dead letter as it was stored.
+type StoredLetter struct {
+	DeadLetter
+	Sequence uint64 // names the letter, for ever
+	Time     time.Time
+	Size     int // bytes of Data, also where List leaves it out
+	// Truncated says what was cut because it is too large for a message; "" when all is there.
+	Truncated string
+}
+
+// LetterFilter chooses letters.
+type LetterFilter struct {
+	Kind  string // "" = all
+	After uint64 // only letters behind this one
+	Limit int    // at most so many, from the oldest on; 0 = no limit
+}
+
+// DeadLetters keeps them for 30 days, and gives up the oldest when there is no room.
 type DeadLetters interface {
 	Put(ctx context.Context, letter DeadLetter) error
+	// List returns letters without their Data, oldest first.
+	List(ctx context.Context, filter LetterFilter) ([]StoredLetter, error)
+	// Get returns a letter; ErrNoMessage when it is not there (any more).
+	Get(ctx context.Context, sequence uint64) (StoredLetter, error)
+	// Delete removes a letter; ErrNoMessage as for Get.
+	Delete(ctx context.Context, sequence uint64) error
+	// DeleteAll removes the letters of a kind ("" = all), and returns how many there were.
+	DeleteAll(ctx context.Context, kind string) (uint64, error)
+}
+
+// ErrIntakeFull: the stream of the intake has reached its limit.
+var ErrIntakeFull = errors.New("the intake is full: requests are waiting for an engine to carry them out; run one, or raise the stream's limits")
+
+// IntakeMessage is a request of a foreign client, as it came.
+type IntakeMessage struct {
+	Subject string
+	Target  []string // tokens of the subject behind tasker.submit.task or tasker.submit.request
+	Header  map[string][]string
+	Data    []byte // the receiver owns it
+
+	// What was published to the stream also has these.
+	Sequence   uint64
+	Stored     time.Time // by the server's clock
+	Deliveries int       // this one included
+}
+
+// IntakeVerdict is what becomes of a message of the stream. The zero value acknowledges it.
+type IntakeVerdict struct {
+	Again time.Duration // more than 0: it is delivered again after that time, to whichever engine
+	Busy  bool          // and until then this engine takes no others
+}
+
+// Intake is the way in for foreign clients. A store may implement it.
+type Intake interface {
+	// ServeIntake hands the messages of the stream to handle until stop is called: many at once, each to one engine of all
+	// that serve it, and again until a verdict has acknowledged it, also in another process. It returns at once and goes on
+	// by itself when NATS comes and goes. stop takes no more, waits for the calls that run until its context ends, and then
+	// ends theirs.
+	ServeIntake(handle func(ctx context.Context, m IntakeMessage) IntakeVerdict) (stop func(ctx context.Context))
+	// ServeIntakeRequests answers what is sent with request/reply, until stop is called; one engine of all gets each. ctx ends
+	// with stop. handle is called on many goroutines; nil is no answer.
+	ServeIntakeRequests(handle func(ctx context.Context, m IntakeMessage) (answer []byte)) (stop func(), err error)
+	// PublishIntake puts a message into the stream. target are namespace and name. ErrIntakeFull.
+	PublishIntake(ctx context.Context, target []string, header map[string][]string, data []byte) error
+	// CheckReply says why answers cannot be sent to a subject that a foreign client names, or nil.
+	CheckReply(subject string) error
+	// Reply sends an answer there.
+	Reply(subject string, answer []byte) error
 }

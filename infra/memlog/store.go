@@ -1,6 +1,6 @@
 // Package memlog keeps everything in memory: it implements domain.Store for tests and for engines whose tasks need not
-// outlive the process. It has no goroutine of its own beyond the acknowledgements on their way, no timers and no I/O, so
-// it runs inside a testing/synctest bubble, where its time is virtual.
+// outlive the process. It has no goroutine of its own beyond what is on its way, a timer only for requests of the intake that
+// are to come again, and no I/O, so it runs inside a testing/synctest bubble, where its time is virtual.
 //
 // Two engines that share one Store are two processes on one NATS: they compete for leases and fence each other by
 // sequence. An engine that is started again on the same Store finds what its predecessor stored.
@@ -8,7 +8,6 @@ package memlog
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -32,9 +31,11 @@ type Options struct {
 	Limit int64
 	// Durability is shown as it is, default "memory".
 	Durability string
+	// IntakeLimit is how many requests may wait in the intake; 0 means no limit.
+	IntakeLimit int
 }
 
-// Store implements domain.Store and domain.Commands. Its methods may be called from any goroutine.
+// Store implements domain.Store, domain.Commands and domain.Intake. Its methods may be called from any goroutine.
 type Store struct {
 	opts Options
 	data domain.DataInfo
@@ -46,8 +47,10 @@ type Store struct {
 	snapshots map[snapshotKey]snapshot
 	blobs     map[string][]byte
 	tables    map[string]*table
-	letters   []domain.DeadLetter
+	letters   []domain.StoredLetter
+	newest    uint64 // sequence of the last letter
 	servers   map[int]map[*server]struct{}
+	intake    intake
 }
 
 // New makes an empty store.
@@ -139,25 +142,4 @@ func (s *Store) table(name string) *table {
 		s.tables[name] = t
 	}
 	return t
-}
-
-type deadLetters struct{ store *Store }
-
-// Put implements domain.DeadLetters.
-func (d deadLetters) Put(ctx context.Context, letter domain.DeadLetter) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("storing a dead letter: %w", err)
-	}
-	d.store.mu.Lock()
-	defer d.store.mu.Unlock()
-	letter.Data = append([]byte(nil), letter.Data...)
-	d.store.letters = append(d.store.letters, letter)
-	return nil
-}
-
-// Letters are the dead letters, oldest first.
-func (s *Store) Letters() []domain.DeadLetter {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]domain.DeadLetter(nil), s.letters...)
 }

@@ -25,7 +25,8 @@ func (s *Store) ServeCommands(partition int, handle func(ctx context.Context, re
 			if m.Reply == "" {
 				return
 			}
-			if err := s.nc.Publish(m.Reply, answer); err != nil {
+			// The reply subject is the sender's choice, and this connection may write where the sender may not.
+			if err := s.Reply(m.Reply, answer); err != nil {
 				s.opts.Logger.Warn("an answer could not be sent", "subject", subject, "error", err)
 			}
 		})

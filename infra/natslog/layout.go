@@ -13,6 +13,15 @@ const (
 	deadMaxAge = 30 * 24 * time.Hour
 	// deadMaxBytes is reserved by the server from its limit when the stream is created.
 	deadMaxBytes = 32 << 20
+	// inboxBytes of the intake when the store's limit is not known; else an inboxPart of the limit, within bounds. The
+	// server reserves them, too.
+	inboxBytes    = 64 << 20
+	inboxPart     = 16
+	minInboxBytes = 16 << 20
+	maxInboxBytes = 1 << 30
+	// inboxDuplicates is how long NATS itself drops a message whose Nats-Msg-Id it has had. It costs memory; what comes
+	// later is the same task all the same.
+	inboxDuplicates = 30 * time.Second
 	// leaseMarker is how long the mark of an expired lease stays. The server's minimum.
 	leaseMarker = time.Second
 	// logDuplicates is the server's minimum: appends carry no Nats-Msg-Id, the sequence guards them.
@@ -32,6 +41,9 @@ func (n names) logSubject(generation, partition int) string {
 
 func (n names) command(partition int) string { return fmt.Sprintf("%s.cmd.%02d", n.subject, partition) }
 func (n names) dead() string                 { return n.prefix + "_DEAD" }
+func (n names) inbox() string                { return n.prefix + "_INBOX" }
+func (n names) submit() string               { return n.subject + ".submit.task" }
+func (n names) submitRequest() string        { return n.subject + ".submit.request" }
 func (n names) bucket(name string) string    { return n.prefix + "_" + name }
 func (n names) kvStream(name string) string  { return "KV_" + n.bucket(name) }
 func (n names) objStream(name string) string { return "OBJ_" + n.bucket(name) }
@@ -77,6 +89,32 @@ func (s *Store) deadConfig() jetstream.StreamConfig {
 		MaxMsgsPerSubject: -1,
 		MaxMsgSize:        -1,
 		MaxConsumers:      -1,
+		Compression:       jetstream.S2Compression,
+		AllowDirect:       true,
+	}
+}
+
+// inboxConfig keeps requests until an engine has carried them out, and refuses them when it is full: the acknowledgement is a
+// promise.
+func (s *Store) inboxConfig() jetstream.StreamConfig {
+	bytes := int64(inboxBytes)
+	if s.opts.StoreLimit > 0 {
+		bytes = min(max(s.opts.StoreLimit/inboxPart, minInboxBytes), maxInboxBytes)
+	}
+	return jetstream.StreamConfig{
+		Name:              s.names.inbox(),
+		Description:       "Tasker: requests for tasks that wait for an engine.",
+		Subjects:          []string{s.names.submit() + ".>"},
+		Retention:         jetstream.WorkQueuePolicy,
+		Storage:           jetstream.FileStorage,
+		Replicas:          s.opts.Replicas,
+		Discard:           jetstream.DiscardNew,
+		MaxBytes:          bytes,
+		MaxMsgs:           -1,
+		MaxMsgsPerSubject: -1,
+		MaxMsgSize:        -1,
+		MaxConsumers:      -1,
+		Duplicates:        inboxDuplicates,
 		Compression:       jetstream.S2Compression,
 		AllowDirect:       true,
 	}
@@ -135,7 +173,7 @@ type part struct {
 }
 
 func (s *Store) layout(generation, partitions int) []part {
-	parts := make([]part, 0, partitions+6)
+	parts := make([]part, 0, partitions+7)
 	for p := range partitions {
 		parts = append(parts, part{s.logConfig(generation, p), true})
 	}
@@ -146,11 +184,12 @@ func (s *Store) layout(generation, partitions int) []part {
 		part{s.kvConfig("DEFINITIONS"), false},
 		part{s.kvConfig("LEASES"), false},
 		part{s.deadConfig(), false},
+		part{s.inboxConfig(), false},
 	)
 }
 
 // verify compares the settings that correctness depends on. Others (compression, replicas, placement, republishing, the
-// limits of the dead letters) belong to the operator.
+// limits of intake and dead letters) belong to the operator.
 func verify(have, want jetstream.StreamConfig, vital bool) error {
 	type check struct {
 		field      string

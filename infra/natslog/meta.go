@@ -209,6 +209,10 @@ func (s *Store) createStream(ctx context.Context, p part) error {
 			c.Storage = jetstream.FileStorage // an account without memory for streams
 			continue
 		}
+		if isCode(err, codeStorageExceeded) && c.Retention == jetstream.WorkQueuePolicy && c.MaxBytes > minInboxBytes/16 {
+			c.MaxBytes /= 2 // there is less room than the intake would like
+			continue
+		}
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			// With other settings, which may be harmless: another version or an operator made it.
 			info, infoErr := s.streamInfo(ctx, c.Name)
@@ -234,14 +238,19 @@ func (s *Store) createOnce(ctx context.Context, c jetstream.StreamConfig) error 
 }
 
 func (s *Store) verifyStreams(ctx context.Context, m meta) error {
+	replicas := s.opts.Replicas
 	for _, p := range s.layout(m.Generation, m.Partitions) {
 		info, err := s.streamInfo(ctx, p.config.Name)
+		if err == nil && p.vital {
+			replicas = max(1, info.Config.Replicas) // the log stands before what can be made again
+		}
 		switch {
 		case isCode(err, codeStreamNotFound) && p.vital:
 			return &domain.StreamMissingError{Stream: p.config.Name, DataID: m.ID}
 		case isCode(err, codeStreamNotFound):
 			if p.config.Storage != jetstream.MemoryStorage { // which goes with every stop of the server
 				s.opts.Logger.Warn("a stream that can be made again was missing, creating it", "stream", p.config.Name)
+				p.config.Replicas = replicas
 			}
 			if err := s.createStream(ctx, p); err != nil {
 				return err

@@ -42,6 +42,8 @@ type reader struct {
 	stream string
 	filter string // subject; "" = all
 
+	headersOnly bool
+
 	next     uint64                                  // the first sequence wanted
 	each     func(delivery) error                    // gets every message once, in order
 	idle     func(ctx context.Context) (bool, error) // nothing more to deliver now: true ends the reader
@@ -96,6 +98,7 @@ type consumerConfig struct {
 	Replicas      int           `json:"num_replicas"`
 	Memory        bool          `json:"mem_storage"`
 	MaxDeliver    int           `json:"max_deliver"`
+	HeadersOnly   bool          `json:"headers_only,omitempty"`
 }
 
 // session reads through one consumer. An error that wraps domain.ErrUnavailable means: go on with another one.
@@ -112,7 +115,7 @@ func (r *reader) session(ctx context.Context) error {
 	c := consumerConfig{
 		Name: "tasker-" + nuid.Next(), DeliverPolicy: "by_start_sequence", StartSequence: max(1, r.next),
 		AckPolicy: "none", ReplayPolicy: "instant", FilterSubject: r.filter,
-		Inactive: abandoned, Replicas: 1, Memory: true, MaxDeliver: 1,
+		Inactive: abandoned, Replicas: 1, Memory: true, MaxDeliver: 1, HeadersOnly: r.headersOnly,
 	}
 	var created struct {
 		Pending uint64 `json:"num_pending"`
@@ -289,6 +292,7 @@ func (e *callerError) Error() string { return e.err.Error() }
 // $JS.ACK.<stream>.<consumer>.<deliveries>.<stream sequence>.<consumer sequence>.<time>.<pending>, or with
 // <domain>.<account hash> before the stream and a token after.
 type ackReply struct {
+	deliveries                int
 	stream, consumer, pending uint64
 	time                      int64
 }
@@ -298,17 +302,18 @@ func parseAckReply(reply string) (ackReply, error) {
 	tokens := strings.Split(reply, ".")
 	switch {
 	case len(tokens) == 9:
-		tokens = tokens[5:]
+		tokens = tokens[4:]
 	case len(tokens) >= 11:
-		tokens = tokens[7:]
+		tokens = tokens[6:]
 	default:
 		return a, fmt.Errorf("a delivery with the reply subject %q", reply)
 	}
-	var errs [4]error
-	a.stream, errs[0] = strconv.ParseUint(tokens[0], 10, 64)
-	a.consumer, errs[1] = strconv.ParseUint(tokens[1], 10, 64)
-	a.time, errs[2] = strconv.ParseInt(tokens[2], 10, 64)
-	a.pending, errs[3] = strconv.ParseUint(tokens[3], 10, 64)
+	var errs [5]error
+	a.deliveries, errs[0] = strconv.Atoi(tokens[0])
+	a.stream, errs[1] = strconv.ParseUint(tokens[1], 10, 64)
+	a.consumer, errs[2] = strconv.ParseUint(tokens[2], 10, 64)
+	a.time, errs[3] = strconv.ParseInt(tokens[3], 10, 64)
+	a.pending, errs[4] = strconv.ParseUint(tokens[4], 10, 64)
 	if err := errors.Join(errs[:]...); err != nil {
 		return a, fmt.Errorf("a delivery with the reply subject %q: %w", reply, err)
 	}

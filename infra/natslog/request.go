@@ -24,10 +24,14 @@ const (
 	codeNoStorage           = 10023
 	codeNoMemory            = 10028
 	codeNoMessage           = 10037
+	codeSequenceNotFound    = 10043
+	codeStorageExceeded     = 10047
 	codeStoreNotMade        = 10049
 	codeMessageTooLarge     = 10054
+	codeDeleteFailed        = 10057
 	codeStreamNotFound      = 10059
 	codeWrongSequence       = 10071
+	codeStoreFailed         = 10077
 	codeHeaderTooLarge      = 10097
 	codeInFlight            = 10164
 )

@@ -370,3 +370,31 @@ func (x letters) Put(ctx context.Context, letter domain.DeadLetter) error {
 	}
 	return x.s.to.DeadLetters().Put(ctx, letter)
 }
+
+func (x letters) List(ctx context.Context, filter domain.LetterFilter) ([]domain.StoredLetter, error) {
+	if err := x.s.err(); err != nil {
+		return nil, err
+	}
+	return x.s.to.DeadLetters().List(ctx, filter)
+}
+
+func (x letters) Get(ctx context.Context, sequence uint64) (domain.StoredLetter, error) {
+	if err := x.s.err(); err != nil {
+		return domain.StoredLetter{}, err
+	}
+	return x.s.to.DeadLetters().Get(ctx, sequence)
+}
+
+func (x letters) Delete(ctx context.Context, sequence uint64) error {
+	if err := x.s.err(); err != nil {
+		return err
+	}
+	return x.s.to.DeadLetters().Delete(ctx, sequence)
+}
+
+func (x letters) DeleteAll(ctx context.Context, kind string) (uint64, error) {
+	if err := x.s.err(); err != nil {
+		return 0, err
+	}
+	return x.s.to.DeadLetters().DeleteAll(ctx, kind)
+}
