@@ -265,8 +265,14 @@ func (e *Engine) Stats() Stats {
 // Info says what the engine runs on.
 func (e *Engine) Info() domain.DataInfo { return e.store.Data() }
 
-// Version of the engine: that of the module in the running binary, or "devel".
+// stampedVersion is set by the linker where the build does not know one: go build -ldflags "-X github.com/tasker-go/tasker.stampedVersion=v1.2.3".
+var stampedVersion string
+
+// Version of the engine: what the linker was told, or that of the module in the running binary, or "devel".
 func Version() string {
+	if stampedVersion != "" {
+		return stampedVersion
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "devel"

@@ -46,8 +46,14 @@ func newVersionCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+// stampedCommit is set by the linker where the build does not know it, as in the Dockerfile.
+var stampedCommit string
+
 // revision is the commit that the binary was built from, "" when the build does not know.
 func revision() string {
+	if stampedCommit != "" {
+		return stampedCommit[:min(12, len(stampedCommit))]
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""
