@@ -18,27 +18,33 @@ import (
 
 type eventFlags struct {
 	connectFlags
-	task, from, output string
-	types              []string
-	follow             bool
+	task, from, until     string
+	namespace, definition string
+	output                string
+	types                 []string
+	follow                bool
 }
 
 func newEventsCommand(a *app) *cobra.Command {
 	var f eventFlags
 	cmd := &cobra.Command{
 		Use: "events", Short: "Print the events of the log, and follow it", Args: arguments(),
-		Long: "Print what happened, event by event: of all tasks or of one, from the beginning or from a place or time on.\n" +
+		Long: "Print what happened, event by event: of all tasks or of some, from the beginning or from a place or time on.\n" +
 			"With --follow, go on with what happens next, until Ctrl-C. It reads a running server's log, or, when none runs,\n" +
 			"the data directory itself.\n\n" +
 			"--type also takes the signals that follow from the stored events, such as observability.step.backoff, events that\n" +
 			"a definition declares, such as custom.order.shipped, and families: task.*, step.*, workflow.*, observability.*,\n" +
 			"custom.*. Without it, every stored event is printed, and no signal.\n\n" +
 			"--from is beginning, oldest (what is left of a log whose beginning was pruned), new, an event's id such as\n" +
-			"00-123-4, a cursor, a time such as 2026-01-31T12:00:00Z or 2026-01-31, or an age such as 10m or 3d.",
-		Example: "  tasker events --task 0190c2a5-7d3e-7000-8000-000000000000\n  tasker events --type task.failed --type step.failed --from 1d\n  tasker events --follow --output json",
+			"00-123-4, a cursor, a time such as 2026-01-31T12:00:00Z or 2026-01-31, or an age such as 10m or 3d. So is --until, but\n" +
+			"for beginning, oldest and new: the event that it names is the last one, what was stored at its time or later is left\n" +
+			"out. Without it, the end is what was stored when the command began.\n\n" +
+			"--output cloudevents prints each event in the JSON format of CloudEvents 1.0, one per line.",
+		Example: "  tasker events --task 0190c2a5-7d3e-7000-8000-000000000000\n  tasker events --type task.failed --type step.failed --from 1d\n" +
+			"  tasker events --namespace shop --definition order@1.4.0 --from 2026-01-31 --until 2026-02-01\n  tasker events --follow --output json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkOutput(f.output); err != nil {
-				return err
+			if f.output != outputCloudEvents && checkOutput(f.output) != nil {
+				return usageError("--output must be text, json or %s, not %q", outputCloudEvents, f.output)
 			}
 			o, err := f.options(time.Now())
 			if err != nil {
@@ -49,7 +55,7 @@ func newEventsCommand(a *app) *cobra.Command {
 				need = needsServer // nothing is appended to a directory that this command holds
 			}
 			return a.with(cmd.Context(), f.connectFlags, need, func(c *connection) error {
-				wanted, err := f.after(cmd.Context(), c, &o)
+				wanted, err := f.between(cmd.Context(), c, &o)
 				if err != nil {
 					return err
 				}
@@ -61,15 +67,24 @@ func newEventsCommand(a *app) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.task, "task", "", "only the events of this task")
 	flags.StringArrayVar(&f.types, "type", nil, "only events of this type, such as step.failed or workflow.*; may be repeated")
+	flags.StringVar(&f.namespace, "namespace", "", "only the events of tasks of this namespace")
+	flags.StringVar(&f.definition, "definition", "", "only the events of tasks of this definition: NAME or NAME@VERSION")
 	flags.StringVar(&f.from, "from", "", "where to begin (default: oldest, with --follow new)")
+	flags.StringVar(&f.until, "until", "", "where to end (default: what was stored when the command began)")
 	flags.BoolVarP(&f.follow, "follow", "f", false, "go on with what happens next")
-	flags.StringVarP(&f.output, "output", "o", "text", "what stdout gets: text or json, one object per event")
+	flags.StringVarP(&f.output, "output", "o", "text", "what stdout gets: text, json or cloudevents, one object per event")
 	return cmd
 }
 
 // options translates the flags.
 func (f *eventFlags) options(now time.Time) (tasker.ReplayOptions, error) {
-	o := tasker.ReplayOptions{Follow: f.follow}
+	o := tasker.ReplayOptions{Follow: f.follow, Namespace: f.namespace, Definition: f.definition}
+	if f.follow && f.until != "" {
+		return o, usageError("either --follow or --until")
+	}
+	if name, version, versioned := strings.Cut(f.definition, "@"); f.definition != "" && (name == "" || versioned && version == "") {
+		return o, usageError("--definition must be NAME or NAME@VERSION, not %q", f.definition)
+	}
 	if f.task != "" {
 		id, err := tasker.ParseTaskID(f.task)
 		if err != nil {
@@ -84,7 +99,9 @@ func (f *eventFlags) options(now time.Time) (tasker.ReplayOptions, error) {
 		return o, err
 	}
 	var err error
-	o.From, err = f.start(now)
+	if o.From, err = f.start(now); err == nil {
+		o.Until, err = f.end(now)
+	}
 	return o, err
 }
 
@@ -121,63 +138,9 @@ func typeNames() string {
 	return strings.Join(names, ", ") + ", custom.NAME, and task.*, step.*, workflow.*, observability.*, custom.*"
 }
 
-func (f *eventFlags) start(now time.Time) (attached.Start, error) {
-	switch f.from {
-	case "":
-		if f.follow {
-			return attached.FromNew, nil
-		}
-		return attached.FromOldest, nil
-	case "beginning":
-		return attached.FromBeginning, nil
-	case "oldest":
-		return attached.FromOldest, nil
-	case "new":
-		return attached.FromNew, nil
-	}
-	if _, err := domain.ParsePosition(f.from); err == nil {
-		return attached.FromOldest, nil // see after
-	}
-	if _, err := domain.ParseCursor(f.from); err == nil {
-		return attached.FromPosition(f.from), nil
-	}
-	for _, format := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
-		if t, err := time.ParseInLocation(format, f.from, time.Local); err == nil {
-			return attached.FromTime(t), nil
-		}
-	}
-	if age, err := parseAge(strings.TrimPrefix(f.from, "-")); err == nil {
-		return attached.FromTime(now.Add(-age)), nil
-	}
-	return attached.Start{}, usageError("--from %q is neither beginning, oldest or new, nor a position, a time or an age", f.from)
-}
-
-// clockSlack is how far the clocks of an engine and of the server may be apart (DESIGN 5), with a margin.
-const clockSlack = time.Minute
-
-// after makes a start of the id of an event, which is a place in one partition: there it begins with that event, and in
-// the others with what has happened since.
-func (f *eventFlags) after(ctx context.Context, c *connection, o *tasker.ReplayOptions) (wanted func(tasker.Event) bool, err error) {
-	all := func(tasker.Event) bool { return true }
-	at, err := domain.ParsePosition(f.from)
-	if err != nil {
-		return all, nil //nolint:nilerr // it is something else
-	}
-	first, err := c.Event(ctx, at)
-	if err != nil {
-		return nil, err
-	}
-	o.From = attached.FromTime(first.At.Time().Add(-clockSlack))
-	return func(e tasker.Event) bool {
-		if p := e.Position; p.Partition == at.Partition {
-			return p.Sequence > at.Sequence || p.Sequence == at.Sequence && p.Index >= at.Index
-		}
-		return e.At >= first.At
-	}, nil
-}
-
 func (a *app) events(ctx context.Context, c *connection, o tasker.ReplayOptions, wanted func(tasker.Event) bool, output string) error {
 	s := styleFor(a.out)
+	source := domain.CloudEventSource(c.Info().ID)
 	for e, err := range c.Replay(ctx, o) {
 		var trimmed attached.ErrTrimmed
 		switch {
@@ -188,6 +151,9 @@ func (a *app) events(ctx context.Context, c *connection, o tasker.ReplayOptions,
 		case !wanted(e):
 		case output == "json":
 			err = printJSON(a.out, eventOf(e))
+		case output == outputCloudEvents:
+			event := domain.CloudEventOf(e, source)
+			_, err = a.out.Write(append(event.AppendJSON(nil), '\n'))
 		default:
 			_, err = fmt.Fprintln(a.out, eventLine(s, e))
 		}
@@ -197,6 +163,9 @@ func (a *app) events(ctx context.Context, c *connection, o tasker.ReplayOptions,
 	}
 	return nil
 }
+
+// outputCloudEvents is the format of --output for those who know nothing of Tasker.
+const outputCloudEvents = "cloudevents"
 
 // eventJSON is an event with everything that the log leaves out.
 type eventJSON struct {
