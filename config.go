@@ -2,13 +2,16 @@ package tasker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/synadia-io/orbit.go/natscontext"
 
 	"github.com/tasker-go/tasker/domain"
@@ -77,6 +80,11 @@ type Config struct {
 	Name string
 	// Clock is the wall clock. Default time.Now.
 	Clock func() time.Time
+	// Metrics is the registry that gets the engine's metrics (docs/metrics.md), from New until Run ends, such as
+	// prometheus.DefaultRegisterer. nil: none are measured; Engine.Stats has what costs nothing.
+	Metrics prometheus.Registerer
+	// Traces make a span of each task and of each execution of a step. Without an exporter there are none.
+	Traces Traces
 	// Logger takes what operators need to know. Default slog.Default().
 	Logger *slog.Logger
 }
@@ -115,6 +123,9 @@ func (c *Config) defaults() error {
 	}
 	if c.Partitions < 0 || c.Partitions > 64 {
 		return fmt.Errorf("tasker: Config.Partitions is %d; it must be 1 to 64", c.Partitions)
+	}
+	if math.IsNaN(c.Traces.Ratio) {
+		return errors.New("tasker: Config.Traces.Ratio is not a number; it is the share of traces that are recorded, up to 1")
 	}
 	return nil
 }

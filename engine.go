@@ -31,6 +31,7 @@ type Engine struct {
 	closeLog  func()
 	executor  *executor.Executor
 	telemetry *telemetry.Telemetry
+	measures  measures
 	taps      *attached.Taps
 	attached  *attachments
 	parts     []*subscribers.Coordinator
@@ -70,7 +71,7 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 	e := &Engine{config: config, closeLog: closeLog, ready: make(chan struct{}), attached: newAttachments()}
 	e.router = newRouter(store, &config)
 	e.router.local = e.serveLocal
-	e.telemetry = telemetry.New(config.Logger)
+	e.telemetry = e.newTelemetry()
 	e.taps = attached.NewTaps(store, config.Clock, e.definitionOf, config.Logger)
 	e.executor = executor.New(executor.Config{
 		Slots: config.Slots, PerHandler: config.SlotsPerHandler, Logger: config.Logger,
@@ -81,9 +82,14 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 		Store:    e.payloads.store,
 		Sequence: e.sequence,
 		Tap:      e.taps,
+		Context:  e.telemetry.HandlerContext,
 	})
 	for p := range store.Data().Partitions {
 		e.parts = append(e.parts, subscribers.NewCoordinator(e.coordinatorConfig(p)))
+	}
+	if err := e.registerMetrics(); err != nil {
+		closeLog()
+		return nil, err
 	}
 	e.executor.OnFree(func() {
 		for _, c := range e.parts {
@@ -94,10 +100,10 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 }
 
 func (e *Engine) coordinatorConfig(partition int) subscribers.Config {
-	return subscribers.Config{
+	return e.observed(subscribers.Config{
 		Partition: partition, Store: e.store, Holder: e.config.Name, Engine: Version(),
 		NewReactors: func() []subscribers.Reactor {
-			return []subscribers.Reactor{reenqueuer.Reenqueuer{}, finalizer.Finalizer{}, discoverer.New(e.executor)}
+			return []subscribers.Reactor{reenqueuer.Reenqueuer{}, finalizer.Finalizer{}, discoverer.New(e.slots(partition))}
 		},
 		Subscribers: []subscribers.Subscriber{e.executor, e.telemetry},
 		Tap:         e.taps,
@@ -109,7 +115,7 @@ func (e *Engine) coordinatorConfig(partition int) subscribers.Config {
 		LeaseTTL: e.config.LeaseTTL, Queue: e.config.MaxQueue, MaxHeld: e.config.MaxReady,
 		SnapshotBytes: e.config.SnapshotBytes, Retention: e.config.Retention, ErrorRetention: e.config.ErrorRetention, Idempotency: e.config.IdempotencyWindow,
 		MaxKeys: (e.config.MaxKeys + e.store.Data().Partitions - 1) / e.store.Data().Partitions,
-	}
+	})
 }
 
 // Run runs the engine until ctx ends; then it starts no more steps, waits for running ones at most Config.Drain, records
@@ -123,6 +129,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.closeLog()
 	defer e.closeTaps()
 	defer e.attached.stop()
+	defer e.unregisterMetrics()
 	if err := e.prepare(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped before it began
@@ -134,6 +141,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var side context.Context
 	side, e.background.stop = context.WithCancel(work)
 	e.background.wg.Go(func() { e.watch(side) })
+	stopTelemetry := e.startTelemetry(side)
 	var owners sync.WaitGroup
 	failed := make(chan error, len(e.parts))
 	for _, c := range e.parts {
@@ -156,6 +164,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	stop()
 	owners.Wait()
 	e.background.wg.Wait()
+	stopTelemetry()
 	e.commands.stopAll()
 	return err
 }
@@ -175,6 +184,7 @@ func (e *Engine) Ready() <-chan struct{} { return e.ready }
 // Close gives up an engine that is never run.
 func (e *Engine) Close() {
 	if e.state.CompareAndSwap(engineNew, engineStopped) {
+		e.unregisterMetrics()
 		e.attached.stop()
 		e.closeTaps()
 		e.closeLog()

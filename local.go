@@ -25,7 +25,9 @@ func (e *Engine) serveLocal(ctx context.Context, partition int, r *request) (*re
 	c := e.parts[partition]
 	switch r.Op {
 	case opSubmit:
-		return e.localSubmit(ctx, c, r)
+		resp, err := e.localSubmit(ctx, c, r)
+		e.refusing(err)
+		return resp, err
 	case opWait:
 		return e.localWait(ctx, c, r.Task)
 	case opTask:
@@ -41,7 +43,9 @@ func (e *Engine) serveLocal(ctx context.Context, partition int, r *request) (*re
 	case opTasks:
 		return e.localTasks(ctx, c, r.Filter)
 	case opVerb:
-		return e.localVerb(ctx, c, r)
+		resp, err := e.localVerb(ctx, c, r)
+		e.refusing(err)
+		return resp, err
 	case opApply:
 		return e.localApply(ctx, c, r)
 	case opPrune:
@@ -125,6 +129,7 @@ func (e *Engine) overloaded() error {
 			return nil
 		}
 	}
+	e.refusing(err)
 	return err
 }
 

@@ -27,10 +27,10 @@ func TestAnEventSaysWhatItFoundAlthoughItsTaskIsAhead(t *testing.T) {
 	w.do("cancel", id, domain.CancelTask{})
 	w.store()
 	want := map[domain.EventType]domain.Moment{
-		domain.StepCompletedType: {Round: 1, Step: 0, Attempt: 1, Began: started},
-		domain.StepFailedType:    {Round: 1, Step: 1, Attempt: 1, Began: second},
-		domain.StepCancelledType: {Round: 1, Step: 1, Attempt: 2, Began: w.now},
-		domain.TaskCancelledType: {Round: 1},
+		domain.StepCompletedType: {Round: 1, State: domain.InProgress, Step: 0, Attempt: 1, Began: started},
+		domain.StepFailedType:    {Round: 1, State: domain.InProgress, Step: 1, Attempt: 1, Began: second},
+		domain.StepCancelledType: {Round: 1, State: domain.Cancelled, Step: 1, Attempt: 2, Began: w.now},
+		domain.TaskCancelledType: {Round: 1, State: domain.InProgress},
 	}
 	for i, r := range w.told {
 		if m, ok := want[r.Event.Type()]; ok && w.before[i] != m {

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"encoding/hex"
 	"log/slog"
 	"sync"
 	"time"
@@ -59,7 +60,14 @@ func (c *Call) Logger() *slog.Logger {
 		if c.exec != nil {
 			base = c.exec.cfg.Logger
 		}
-		c.logger = base.With("task", c.Task.ID.String(), "step", c.Step.Name, "attempt", c.Step.Attempt)
+		base = base.With("task", c.Task.ID.String(), "step", c.Step.Name, "attempt", c.Step.Attempt)
+		if c.Task.CorrelationID != "" {
+			base = base.With("correlation", c.Task.CorrelationID)
+		}
+		if trace := domain.TraceOf(c.Task.ID, c.Task.Traceparent, c.Task.CorrelationID); trace.Remote() {
+			base = base.With("trace_id", hex.EncodeToString(trace.ID[:]))
+		}
+		c.logger = base
 	})
 	return c.logger
 }
@@ -111,7 +119,11 @@ func (x *execution) context() context.Context {
 		return x.ctx
 	}
 	if x.base == nil {
-		x.base, x.stop = context.WithCancelCause(context.Background())
+		ctx := context.Background()
+		if x.exec.cfg.Context != nil {
+			ctx = x.exec.cfg.Context(ctx, x.call.Task, x.call.Step)
+		}
+		x.base, x.stop = context.WithCancelCause(ctx)
 		if x.cause != nil || x.returned {
 			x.stop(x.cause)
 		}

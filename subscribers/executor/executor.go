@@ -56,6 +56,9 @@ type Config struct {
 	Sequence func(ctx context.Context, partition int, task domain.TaskID) ([]domain.StepView, error)
 	// Tap is told of step.before_handle and step.handle, as they happen; nil = nobody.
 	Tap subscribers.Tap
+	// Context may put into a handler's context what the handlers' own tracing looks for; it is asked when a handler first uses
+	// its context, and must not block. nil: nothing.
+	Context func(ctx context.Context, task domain.TaskView, step domain.StepView) context.Context
 	// Logger gets what an operator should know, and what handlers log; default slog.Default().
 	Logger *slog.Logger
 }

@@ -1,47 +1,71 @@
-// Package telemetry makes what happens visible: it counts events by type and writes them to the log.
+// Package telemetry makes what happens visible: it counts and measures events, makes spans of them, and writes them to the
+// log.
+//
+//	telemetry.go   what it is told
+//	list.go        the metrics: names, labels, meaning
+//	shard.go       counting, on the coordinators' goroutines
+//	labels.go      label sets, first come, first served
+//	sums.go        adding up for a scrape
+//	collector.go   what Prometheus gets
+//	tracer.go      which spans there are
+//	span.go        a span as OpenTelemetry sees it
+//	export.go      the queue to the exporter
+//	logs.go        lines of the log
 package telemetry
 
 import (
 	"context"
 	"log/slog"
-	"sync/atomic"
-	"time"
 
 	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/subscribers"
 )
 
-// Telemetry is told of every fact. It writes the end of a task at level info, a failed execution that will be retried at
-// warn, a final failure at error, and everything else at debug; a level that is off costs nothing. A signal of
-// observability.step.* has no line of its own: the line of the fact that it follows from names it, as signal, beside task,
-// step and attempt; so each is written once. It is counted by itself. The methods may be called from any goroutine, and the
-// coordinators of all partitions may share a Telemetry.
+// Telemetry is told of every fact, after its commit. It writes the end of a task at level info, a failed execution that
+// will be retried at warn, a final failure at error, and everything else at debug; a level that is off costs nothing. A
+// signal of observability.step.* has no line of its own: the line of the fact that it follows from names it, as signal,
+// beside task, step and attempt; so each is written once. It is counted by itself.
+//
+// The coordinators of all partitions share a Telemetry; Notify is called on one goroutine per partition, every other
+// method on any.
 type Telemetry struct {
 	log      *slog.Logger
-	types    []domain.EventType
+	types    []domain.EventType       // the last one stands for custom events
 	index    map[domain.EventType]int // read only
-	counters []counter
+	shards   []*shard                 // by partition
+	labels   *labels
+	measures bool
+	spans    *tracer // nil: no traces
 }
 
-// counter has a cache line of its own, because several coordinators count.
-type counter struct {
-	n atomic.Uint64
-	_ [56]byte
+// Config is what a Telemetry is made of.
+type Config struct {
+	Logger     *slog.Logger // default slog.Default()
+	Partitions int          // of the log; default 1
+	Metrics    bool         // measure tasks and steps, for Collector
+	Traces     Traces       // without an exporter there are none
+	Version    string       // of the engine, in spans
 }
 
 var _ subscribers.Subscriber = (*Telemetry)(nil)
 
-// New makes a Telemetry that writes to the logger; nil = slog.Default().
-func New(logger *slog.Logger) *Telemetry {
-	if logger == nil {
-		logger = slog.Default()
+// New makes a Telemetry. Start begins to export spans.
+func New(c Config) *Telemetry {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
 	}
-	t := &Telemetry{log: logger, types: domain.Types(), index: map[domain.EventType]int{}}
+	t := &Telemetry{
+		log: c.Logger, types: domain.Types(), index: map[domain.EventType]int{}, labels: newLabels(), measures: c.Metrics,
+		spans: newTracer(c),
+	}
 	t.types = append(t.types, domain.SignalStepBackoff, domain.SignalMaxRetriesReached, domain.SignalStepSkip)
 	for i, eventType := range t.types {
 		t.index[eventType] = i
 	}
-	t.counters = make([]counter, len(t.types))
+	t.types = append(t.types, "custom")
+	for range max(c.Partitions, 1) {
+		t.shards = append(t.shards, newShard(t))
+	}
 	return t
 }
 
@@ -51,11 +75,33 @@ func (*Telemetry) Name() string { return "telemetry" }
 // SubscribesTo lists every fact.
 func (*Telemetry) SubscribesTo() []domain.EventType { return domain.Types() }
 
-// Notify counts the event and writes it.
+// Moments reports whether Committed.Before has to be filled in.
+func (t *Telemetry) Moments() bool { return t.measures || t.spans != nil }
+
+// Partition is where the coordinator of a partition says what commits cost, and the discoverer how long steps waited; nil
+// when nothing is measured.
+func (t *Telemetry) Partition(partition int) *Meter {
+	if !t.measures {
+		return nil
+	}
+	return &Meter{t.shards[partition]}
+}
+
+// Notify counts the event, measures what ended with it, makes a span of that, and writes a line. It neither blocks nor,
+// unless there is a line to write, allocates.
 func (t *Telemetry) Notify(c subscribers.Committed) {
-	t.count(c.Record.Event.Type())
+	s := t.shards[c.Record.Position.Partition%len(t.shards)]
+	s.count(c.Record.Event.Type())
 	if signal := domain.StepSignal(c.Record.Event); signal != "" {
-		t.count(signal)
+		s.count(signal)
+	}
+	if c.Task != nil {
+		if t.measures {
+			s.measure(&c)
+		}
+		if t.spans != nil {
+			t.spans.notify(&c)
+		}
 	}
 	level := levelOf(c.Record.Event)
 	if ctx := context.Background(); t.log.Enabled(ctx, level) {
@@ -63,120 +109,14 @@ func (t *Telemetry) Notify(c subscribers.Committed) {
 	}
 }
 
-func (t *Telemetry) count(eventType domain.EventType) {
-	if i, ok := t.index[eventType]; ok {
-		t.counters[i].n.Add(1)
-	}
-}
-
 // Counters are the facts since the start of the process, and the signals of observability.step.*, by type; those that never
 // happened are 0.
 func (t *Telemetry) Counters() map[domain.EventType]uint64 {
-	counts := make(map[domain.EventType]uint64, len(t.types))
-	for i, eventType := range t.types {
-		counts[eventType] = t.counters[i].n.Load()
+	counts := make(map[domain.EventType]uint64, len(t.index))
+	for eventType, i := range t.index {
+		for _, s := range t.shards {
+			counts[eventType] += s.events[i].Load()
+		}
 	}
 	return counts
-}
-
-func levelOf(e domain.Event) slog.Level {
-	switch e := e.(type) {
-	case domain.TaskCompleted, domain.TaskCancelled, domain.TaskResolvedManually:
-		return slog.LevelInfo
-	case domain.TaskFailed:
-		return slog.LevelError
-	case domain.StepFailed:
-		if e.RetryAt != 0 {
-			return slog.LevelWarn
-		}
-		return slog.LevelError
-	case domain.PartitionSkipped:
-		return slog.LevelWarn
-	case domain.PartitionOpened, domain.DefinitionAdopted, domain.TaskCreated, domain.TaskStartRequested,
-		domain.TaskReenqueued, domain.TaskDelayed, domain.TaskRetryRequested, domain.TaskPaused, domain.TaskResumed,
-		domain.TaskAnnotated, domain.StepExecutionRequested, domain.StepCompleted, domain.StepRetryRequested,
-		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped, domain.TaskExpired,
-		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.Signal, domain.Unknown:
-		return slog.LevelDebug
-	}
-	return slog.LevelDebug
-}
-
-func (t *Telemetry) write(ctx context.Context, level slog.Level, c subscribers.Committed) {
-	var room [16]slog.Attr
-	attrs := append(room[:0], slog.String("event", c.Record.ID()))
-	if !c.Record.Task.IsZero() {
-		attrs = append(attrs, slog.String("task", c.Record.Task.String()))
-	}
-	if by := c.Record.By; by != "" {
-		attrs = append(attrs, slog.String("by", string(by)))
-	}
-	if c.Task != nil {
-		attrs = append(attrs, slog.String("definition", c.Task.Definition.FullName()))
-		if c.Task.Correlation != "" {
-			attrs = append(attrs, slog.String("correlation", c.Task.Correlation))
-		}
-	}
-	if s, ok := c.Record.Event.(domain.StepEvent); ok {
-		attrs = append(attrs, slog.String("step", s.StepName()))
-		if n := s.AttemptNumber(); n > 0 {
-			attrs = append(attrs, slog.Int("attempt", n))
-		}
-	}
-	if signal := domain.StepSignal(c.Record.Event); signal != "" {
-		attrs = append(attrs, slog.String("signal", string(signal)))
-	}
-	t.log.LogAttrs(ctx, level, string(c.Record.Event.Type()), appendDetails(attrs, c)...)
-}
-
-// appendDetails adds what is worth reading of the event itself. Payloads never go to the log.
-func appendDetails(attrs []slog.Attr, c subscribers.Committed) []slog.Attr {
-	switch e := c.Record.Event.(type) {
-	case domain.StepFailed:
-		attrs = append(attrs, slog.String("kind", string(e.Error.Kind)), slog.String("error", e.Error.Message))
-		if e.Error.Code != "" {
-			attrs = append(attrs, slog.String("code", e.Error.Code))
-		}
-		if e.RetryAt != 0 {
-			attrs = append(attrs, slog.String("retry_at", e.RetryAt.String()))
-		}
-	case domain.TaskFailed:
-		attrs = append(attrs, slog.String("reason", string(e.Reason)), slog.Any("steps", e.Steps), took(c))
-	case domain.TaskCompleted:
-		attrs = append(attrs, took(c))
-	case domain.TaskCancelled:
-		attrs = append(attrs, slog.String("reason", e.Reason), took(c))
-	case domain.TaskResolvedManually:
-		attrs = append(attrs, slog.String("reason", e.Reason), took(c))
-	case domain.TaskDelayed:
-		attrs = append(attrs, slog.String("reason", string(e.Reason)), slog.String("until", e.Until.String()))
-	case domain.TaskReenqueued:
-		attrs = append(attrs, slog.String("reason", string(e.Reason)))
-	case domain.StepCompleted:
-		attrs = append(attrs, slog.Int("bytes", e.Result.Size))
-	case domain.StepSkipped:
-		attrs = append(attrs, slog.String("reason", e.Reason))
-	case domain.PartitionOpened:
-		attrs = append(attrs, slog.String("writer", e.Writer), slog.String("engine", e.Engine))
-	case domain.PartitionSkipped:
-		attrs = append(attrs, slog.Uint64("sequence", e.Sequence), slog.String("reason", e.Reason))
-	case domain.DefinitionAdopted:
-		attrs = append(attrs, slog.String("hash", e.Hash))
-	case domain.TaskCreated, domain.TaskStartRequested, domain.TaskRetryRequested, domain.TaskPaused, domain.TaskResumed,
-		domain.TaskAnnotated, domain.StepExecutionRequested, domain.StepRetryRequested, domain.StepCancelled,
-		domain.StepResolvedManually, domain.TaskExpired, domain.StepCheckpointed, domain.StepLogAppended, domain.Custom,
-		domain.Signal, domain.Unknown:
-	case domain.StepProgressed:
-		attrs = append(attrs, slog.Int("done", e.Done), slog.Int("total", e.Total), slog.String("message", e.Message))
-	}
-	return attrs
-}
-
-// took is the time from the creation of the task to the event.
-func took(c subscribers.Committed) slog.Attr {
-	var d time.Duration
-	if c.Task != nil {
-		d = c.Record.At.Sub(c.Task.CreatedAt)
-	}
-	return slog.Duration("took", d)
 }

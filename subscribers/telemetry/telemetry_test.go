@@ -46,7 +46,7 @@ func TestEventsAreWrittenAtTheirLevel(t *testing.T) {
 		{domain.StepCompleted{Step: "one", Attempt: 1, Result: domain.Inline([]byte(`{"secret":1}`))}, `level=DEBUG msg=step.completed ` + about + ` definition=default.work@0.1.0 correlation=c-1 step=one attempt=1 bytes=12`},
 	} {
 		var out bytes.Buffer
-		tel := New(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		tel := New(Config{Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 		tel.Notify(committed(work, tt.event))
 		_, got, _ := strings.Cut(strings.TrimSpace(out.String()), " ")
 		if got != tt.want {
@@ -57,7 +57,7 @@ func TestEventsAreWrittenAtTheirLevel(t *testing.T) {
 
 func TestEveryFactIsCountedAndWritten(t *testing.T) {
 	var out bytes.Buffer
-	tel := New(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	tel := New(Config{Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	work := task(t)
 	entries := domain.Catalogue()
 	for n, entry := range entries {
@@ -85,7 +85,7 @@ func TestEveryFactIsCountedAndWritten(t *testing.T) {
 
 func TestSignalsOfStepsAreCountedAndWrittenOnceBesideTheirFacts(t *testing.T) {
 	var out bytes.Buffer
-	tel := New(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	tel := New(Config{Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	work := task(t)
 	for _, e := range []domain.Event{
 		domain.StepFailed{Step: "one", Attempt: 1, RetryAt: 1}, domain.StepFailed{Step: "one", Attempt: 2, RetryAt: 2},
@@ -106,7 +106,7 @@ func TestSignalsOfStepsAreCountedAndWrittenOnceBesideTheirFacts(t *testing.T) {
 }
 
 func TestALevelThatIsOffAllocatesNothing(t *testing.T) {
-	tel := New(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	tel := New(Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	c := committed(task(t), domain.StepCompleted{Step: "one", Attempt: 1})
 	if n := testing.AllocsPerRun(100, func() { tel.Notify(c) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -114,7 +114,7 @@ func TestALevelThatIsOffAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkNotify(b *testing.B) {
-	tel := New(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	tel := New(Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	c := committed(task(b), domain.StepCompleted{Step: "one", Attempt: 1})
 	b.ReportAllocs()
 	for b.Loop() {
