@@ -61,7 +61,8 @@ type SubscriberConfig struct {
 	AckWait time.Duration
 	// Heartbeat is how often the server is told that messages are waited for or worked on in this process: default a third
 	// of AckWait, at most half of it, or NoHeartbeat. With it a handler may take as long as it likes, one that hangs keeps
-	// its lane: use Watermill's Timeout middleware.
+	// its lane: use Watermill's Timeout middleware. Each costs a small message for every message under way: a short one wants a
+	// small MaxAckPending.
 	Heartbeat time.Duration
 	// NackBackoff is how long the server waits before it delivers a nacked message again, given how often it was delivered,
 	// from 1. Zero or less is at once. Default DefaultNackBackoff. RetryAfter says it for one failure.

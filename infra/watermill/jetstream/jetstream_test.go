@@ -13,7 +13,11 @@ import (
 	"github.com/tasker-go/tasker/infra/natsserver/natsservertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Watermill's suite leaves the goroutines of its own multiplier behind.
+	const multiplier = "github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe."
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(multiplier+"func2"), goleak.IgnoreAnyFunction(multiplier+"func3"))
+}
 
 // patience is for anything that has to happen, however busy the machine.
 const patience = 30 * time.Second

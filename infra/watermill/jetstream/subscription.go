@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// grace is what handlers have, once their contexts were cancelled, to say how it ended.
-	grace = 500 * time.Millisecond
+	// maxGrace is what handlers have, once their contexts were cancelled, to say how it ended, if CloseTimeout is longer.
+	maxGrace = 500 * time.Millisecond
 	// flushTimeout is for the last acknowledgements to reach the server.
 	flushTimeout = time.Second
 )
@@ -240,7 +240,7 @@ func (s *subscription) close() {
 
 func (s *subscription) shutdown() {
 	cancelling := time.AfterFunc(s.cfg.CloseTimeout, s.cancelBase)
-	abandoning := time.AfterFunc(s.cfg.CloseTimeout+grace, func() { close(s.abandoned) })
+	abandoning := time.AfterFunc(s.cfg.CloseTimeout+min(s.cfg.CloseTimeout, maxGrace), func() { close(s.abandoned) })
 	s.currentPuller().stop()
 	for _, l := range s.lanes {
 		l.close()
