@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,15 +43,23 @@ func read(t *testing.T, name string) []byte {
 	return text
 }
 
-// buildTasker compiles the binary as the Dockerfile does, once.
+// buildTasker compiles the binaries with the very command of the Dockerfile, once.
 var buildTasker = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(scratch, "tasker")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "./cmd/tasker")
+	text, err := os.ReadFile(filepath.Join(root, "Dockerfile"))
+	if err != nil {
+		return "", err
+	}
+	line := buildLine.FindSubmatch(text)
+	if line == nil {
+		return "", errors.New("the Dockerfile has no line RUN go build")
+	}
+	cmd := exec.Command("sh", "-c", strings.Replace(string(line[1]), "-o /out/", "-o "+scratch+"/", 1))
 	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "VERSION=v9.8.7", "COMMIT=0123456789abcdef")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", &buildError{err, out}
 	}
-	return path, nil
+	return filepath.Join(scratch, "tasker"), nil
 })
 
 type buildError struct {
