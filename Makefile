@@ -14,10 +14,10 @@ PACKAGES ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || ec
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint sim crash bench microbench generate fuzz cover clean
+.PHONY: help build test lint sim crash bench microbench generate fuzz cover deploy-check up down clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Compile everything, the binaries of cmd/ into bin/
 	go build ./...
@@ -59,6 +59,22 @@ cover: ## Measure the coverage of all packages by all tests, into cover.out and 
 	go test -coverpkg=./... -coverprofile=cover.out ./...
 	go tool cover -html=cover.out -o cover.html
 	go tool cover -func=cover.out | tail -1
+
+# A module of its own: -mod=mod lets it follow what the module above requires.
+deploy-check: ## Check docker-compose.yml, the Dockerfile and deploy/ without containers (under a minute once compiled)
+	cd deploy/check && go vet -mod=mod ./... && go test -mod=mod ./...
+
+up: export TASKER_VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+up: export TASKER_COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
+up: ## Build and start everything with docker compose, with new passwords in .env when there are none
+	deploy/secrets.sh
+	docker compose build
+	docker compose up --detach --wait $$(docker compose config --services | grep -v '^interop$$')
+	docker compose run --rm interop
+	@echo "Grafana http://localhost:3000 (admin, GRAFANA_ADMIN_PASSWORD in .env), traces http://localhost:16686, Prometheus http://localhost:9090"
+
+down: ## Stop what make up started; the data stays
+	docker compose down
 
 clean: ## Remove what the other targets made
 	rm -rf bin cover.out cover.html
