@@ -76,6 +76,11 @@ type Config struct {
 	// refused with ErrTooManyKeys, and none is forgotten early. Default 2,000,000.
 	MaxKeys int
 
+	// Feed publishes events, one NATS message each. Default nil: none.
+	Feed *Feed
+	// Webhooks are receivers of events over HTTP. Default none.
+	Webhooks []Webhook
+
 	// Name of this process in leases and in the log. Default: host name and process id.
 	Name string
 	// Clock is the wall clock. Default time.Now.
@@ -136,24 +141,28 @@ func (c *Config) open(ctx context.Context, existing bool) (domain.Store, func(),
 	if c.Store != nil {
 		return c.Store, func() {}, nil
 	}
-	connect := c.Connect
-	switch {
-	case c.URL != "":
-		connect = func(o ...nats.Option) (*nats.Conn, error) { return nats.Connect(c.URL, c.natsOptions(o)...) }
-	case c.NATSContext != "":
-		connect = func(o ...nats.Option) (*nats.Conn, error) {
-			nc, _, err := natscontext.Connect(c.NATSContext, c.natsOptions(o)...)
-			return nc, err
-		}
-	}
 	store, err := natslog.Open(ctx, natslog.Options{
-		Connect: connect, Existing: existing, Prefix: c.Prefix, Partitions: c.Partitions, Replicas: c.Replicas,
+		Connect: c.connector(), Existing: existing, Prefix: c.Prefix, Partitions: c.Partitions, Replicas: c.Replicas,
 		Durability: c.Durability, StoreLimit: c.StoreLimit, Logger: c.Logger,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	return store, store.Close, nil
+}
+
+// connector opens connections to NATS; nil with Store.
+func (c *Config) connector() func(...nats.Option) (*nats.Conn, error) {
+	switch {
+	case c.URL != "":
+		return func(o ...nats.Option) (*nats.Conn, error) { return nats.Connect(c.URL, c.natsOptions(o)...) }
+	case c.NATSContext != "":
+		return func(o ...nats.Option) (*nats.Conn, error) {
+			nc, _, err := natscontext.Connect(c.NATSContext, c.natsOptions(o)...)
+			return nc, err
+		}
+	}
+	return c.Connect
 }
 
 func (c *Config) natsOptions(own []nats.Option) []nats.Option {

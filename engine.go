@@ -34,6 +34,8 @@ type Engine struct {
 	measures  measures
 	taps      *attached.Taps
 	attached  *attachments
+	origins   *origins // nil when nobody needs it
+	outlets   outlets
 	parts     []*subscribers.Coordinator
 	ready     chan struct{}
 	readyOnce sync.Once
@@ -96,6 +98,10 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 			c.Resume()
 		}
 	})
+	if err := e.openOutlets(ctx); err != nil {
+		e.Close()
+		return nil, err
+	}
 	return e, nil
 }
 
@@ -128,6 +134,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.state.Store(engineStopped)
 	defer e.closeLog()
 	defer e.closeTaps()
+	defer e.closeOutlets()
 	defer e.attached.stop()
 	defer e.unregisterMetrics()
 	if err := e.prepare(ctx); err != nil {
@@ -136,6 +143,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		return err
 	}
+	e.startOutlets(ctx)
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var side context.Context
@@ -186,6 +194,7 @@ func (e *Engine) Close() {
 	if e.state.CompareAndSwap(engineNew, engineStopped) {
 		e.unregisterMetrics()
 		e.attached.stop()
+		e.closeOutlets()
 		e.closeTaps()
 		e.closeLog()
 	}

@@ -26,6 +26,7 @@ type serveFlags struct {
 	env                                                            environment
 	drain                                                          time.Duration
 	limits                                                         limitFlags
+	outlets                                                        feedFlags
 	nats                                                           natsAccess
 }
 
@@ -60,6 +61,7 @@ func newServeCommand(a *app) *cobra.Command {
 	flags.BoolVar(&f.allowExec, "allow-exec", false, "let definitions of the folder run programs")
 	flags.DurationVar(&f.drain, "drain", 30*time.Second, "how long running steps may go on after SIGTERM")
 	f.limits.add(cmd)
+	f.outlets.add(cmd)
 	return cmd
 }
 
@@ -86,6 +88,9 @@ func (f *serveFlags) check(cmd *cobra.Command) error {
 		if external && set(own) {
 			return usageError("--%s is for the embedded server, and there is none on an external NATS", own)
 		}
+	}
+	if err := f.outlets.check(cmd); err != nil {
+		return err
 	}
 	return f.limits.check()
 }
@@ -114,6 +119,9 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		}
 	}
 	f.limits.apply(&o.config)
+	if err := f.outlets.apply(&o.config); err != nil {
+		return err
+	}
 	external := f.natsURL != "" || f.context != ""
 	if !external {
 		o.listen, o.token = f.listen, f.token
@@ -171,6 +179,7 @@ func (a *app) serveOn(ctx context.Context, h *host, f serveFlags, o hostOptions,
 	if f.definitions != "" {
 		a.printf("definitions  %d from %s, which is watched\n", loaded, shownPath(f.definitions))
 	}
+	f.outlets.say(a, o.config)
 	a.printf("handlers     %s, sleep%s\n", strings.Join(h.engine.Handlers(), ", "), exec)
 	select {
 	case <-h.engine.Ready():
