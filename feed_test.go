@@ -46,7 +46,10 @@ func runEngine(t *testing.T, c tasker.Config) (e *tasker.Engine, stop func()) {
 	owned := func() bool {
 		return !slices.ContainsFunc(e.Stats().Partitions, func(p subscribers.Stats) bool { return p.Phase != subscribers.Owning })
 	}
-	for look := time.NewTicker(time.Millisecond); !owned(); <-look.C {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for !owned() {
+		<-look.C
 	}
 	stop = sync.OnceFunc(func() {
 		cancel()
