@@ -2,6 +2,7 @@ package tasker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -123,15 +124,16 @@ func (e *Engine) process() telemetry.Process {
 
 // sample looks from time to time at the sizes of the log and at the lag of durable subscribers, until ctx ends.
 func (e *Engine) sample(ctx context.Context) {
-	ticker := time.NewTicker(sampleEvery)
-	defer ticker.Stop()
-	for {
-		e.look(ctx)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for pause := time.Second; ; pause = min(2*pause, sampleEvery) { // sooner at first: partitions are still being opened
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
+		e.look(ctx)
+		timer.Reset(pause)
 	}
 }
 
@@ -174,6 +176,30 @@ func (e *Engine) look(ctx context.Context) {
 func owns(c *subscribers.Coordinator) bool {
 	phase, _ := c.Phase()
 	return phase == subscribers.Owning
+}
+
+// Healthy says why this process does not do its part now; nil when it does, also while other engines own all partitions.
+func (e *Engine) Healthy() error {
+	switch e.state.Load() {
+	case engineNew, engineStopped:
+		return ErrNotRunning
+	case engineDraining:
+		return errors.New("the engine is stopping")
+	}
+	for _, c := range e.parts {
+		switch phase, why := c.Phase(); phase {
+		case subscribers.Closed:
+			return why
+		case subscribers.Loading:
+			return fmt.Errorf("partition %02d is being loaded", c.Partition)
+		case subscribers.Owning:
+			if c.Gone() {
+				return fmt.Errorf("partition %02d: %w", c.Partition, ErrUnavailable)
+			}
+		case subscribers.Away, subscribers.Stopped:
+		}
+	}
+	return nil
 }
 
 // startTelemetry begins to export and to sample; stop ends both, when nothing happens any more.

@@ -26,6 +26,7 @@ type serveFlags struct {
 	env                                                            environment
 	drain                                                          time.Duration
 	limits                                                         limitFlags
+	telemetry                                                      telemetryFlags
 	outlets                                                        feedFlags
 	nats                                                           natsAccess
 }
@@ -61,6 +62,7 @@ func newServeCommand(a *app) *cobra.Command {
 	flags.BoolVar(&f.allowExec, "allow-exec", false, "let definitions of the folder run programs")
 	flags.DurationVar(&f.drain, "drain", 30*time.Second, "how long running steps may go on after SIGTERM")
 	f.limits.add(cmd)
+	f.telemetry.add(cmd)
 	f.outlets.add(cmd)
 	return cmd
 }
@@ -90,6 +92,9 @@ func (f *serveFlags) check(cmd *cobra.Command) error {
 		}
 	}
 	if err := f.outlets.check(cmd); err != nil {
+		return err
+	}
+	if err := f.telemetry.check(cmd); err != nil {
 		return err
 	}
 	return f.limits.check()
@@ -129,11 +134,21 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 			o.token = rand.Text()
 		}
 	}
-	h, err := newHost(ctx, o)
+	w, err := f.telemetry.watch(ctx, &o.config, logger)
 	if err != nil {
 		return err
 	}
-	err = a.serveOn(ctx, h, f, o, say)
+	h, err := newHost(ctx, o)
+	if err != nil {
+		w.stop()
+		return err
+	}
+	defer w.stop()
+	if err = w.start(ctx, h.engine); err == nil {
+		w.say(a)
+		err = a.serveOn(ctx, h, f, o, say)
+		w.ending()
+	}
 	return errors.Join(err, h.stop())
 }
 
