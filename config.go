@@ -81,6 +81,10 @@ type Config struct {
 	// Webhooks are receivers of events over HTTP. Default none.
 	Webhooks []Webhook
 
+	// NoIntake leaves to other engines what foreign clients publish to tasker.submit.> (docs/wire.md): for a process that knows
+	// few definitions, or runs for a moment only. Default: this engine takes part.
+	NoIntake bool
+
 	// Name of this process in leases and in the log. Default: host name and process id.
 	Name string
 	// Clock is the wall clock. Default time.Now.

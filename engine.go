@@ -42,6 +42,7 @@ type Engine struct {
 	state     atomic.Int32
 	full      atomic.Bool
 	commands  commandServers
+	intake    intake
 	workflows workflows
 	background
 }
@@ -149,6 +150,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var side context.Context
 	side, e.background.stop = context.WithCancel(work)
 	e.background.wg.Go(func() { e.watch(side) })
+	e.intake.start(e)
 	stopTelemetry := e.startTelemetry(side)
 	var owners sync.WaitGroup
 	failed := make(chan error, len(e.parts))
@@ -164,6 +166,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	e.intake.stop() // while this engine can still answer
 	e.state.Store(engineDraining)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(e.config.Drain, 0))
 	e.executor.Drain(drain)
@@ -269,12 +272,13 @@ func (e *Engine) admit() error {
 type Stats struct {
 	Partitions []subscribers.Stats
 	Executor   executor.Stats
+	Intake     IntakeStats
 	Events     map[domain.EventType]uint64
 }
 
 // Stats returns the numbers as they are now.
 func (e *Engine) Stats() Stats {
-	s := Stats{Executor: e.executor.Stats(), Events: e.telemetry.Counters()}
+	s := Stats{Executor: e.executor.Stats(), Intake: e.intake.stats(), Events: e.telemetry.Counters()}
 	for _, c := range e.parts {
 		s.Partitions = append(s.Partitions, c.Stats())
 	}

@@ -22,18 +22,20 @@ package tasker
 //	tags             list of strings
 //	bypass_steps     list of strings: skippable steps that are skipped when their turn comes
 //	correlation      string: id that every event of the task carries
+//	traceparent      string: the trace of W3C Trace Context that the task belongs to
 //	namespace, name  strings: what the subject says already; anything else is refused
 //
 // A misspelled field, one that stands there twice, and a body that is the task's input itself are refused. Fields with which the
 // engine describes events (id, task, task_id, event_id, type, at, time, position, actor, by, attempt, attempts, step, prev,
-// causation, cause, definition, deadline, input, created_at, state) are ignored: a publisher chooses none of that.
+// causation, cause, definition, deadline, input, created_at, state) are ignored beside a context: a publisher chooses none of
+// that.
 //
 // Headers, all optional; others are ignored:
 //
 //	Nats-Msg-Id        id of the message: every copy of it is the same task, also when NATS has forgotten it
 //	Tasker-Reply-To    subject that gets the answer; not below the engine's own prefix, nor below $
 //	correlation_id     the correlation when the body has none (what Watermill calls so)
-//	traceparent        the correlation when there is no other
+//	traceparent        the trace when the body has none; one that is not valid is ignored
 //	Tasker-Message-Id  what Nats-Msg-Id was, of a message that comes from the dead letters again
 //
 // # Which task
@@ -56,16 +58,17 @@ package tasker
 //	{"created": false, "error": {"code": "violations", "message": "…", "detail": {…}}}
 //
 // with "task" beside it for idempotency_mismatch: the task that has the key. The codes: invalid_request (no JSON, a wrong
-// subject, a wrong field or header), too_large, definition_not_found, no_identity, violations (of the schema), bypass,
-// idempotency_mismatch, refused. With "retryable": true nothing is wrong with the request: overloaded, store_full,
-// too_many_keys, unavailable, outcome_unknown.
+// subject, a wrong field or header, too large), definition_not_found, no_identity, violations (of the schema), bypass,
+// idempotency_mismatch, refused (anything else). With "retryable": true nothing is wrong with the request: overloaded,
+// store_full, too_many_keys, unavailable (no engine owns the task's partition now, or NATS is away), outcome_unknown.
 //
 // # What becomes of a request
 //
 // It is acknowledged in the stream when its task is stored. What is retryable is tried again, for as long as it takes. A
 // definition that nobody knows may be registered a moment later: such a request is tried again for ten seconds, counted from when
-// it was stored or from the engine's start. Everything else that is refused goes to the dead letters, kind "submission", with the
-// reason, the subject, the headers and the body, and is acknowledged then.
+// it was stored or from the engine's start, whichever is later; what fails for a reason that the engine does not know, for an
+// hour. Everything else that is refused goes to the dead letters, kind "submission", with the reason, the subject, the headers
+// and the body, and is acknowledged then; docs/dead-letters.md says how it is mended and sent again.
 //
 // # Request and reply
 //

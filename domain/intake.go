@@ -28,7 +28,7 @@ const (
 	// HeaderRequeued is set on what comes from the dead letters again. It is HeaderMessageID to the engine, which NATS does
 	// not see: NATS would drop the message as one that it has had already.
 	HeaderRequeued = "Tasker-Message-Id"
-	// HeaderCorrelation and HeaderTraceparent are the correlation id when the body has none; the first one that is there.
+	// HeaderCorrelation and HeaderTraceparent count when the body has no such field.
 	HeaderCorrelation = "correlation_id"
 	HeaderTraceparent = "traceparent"
 )
@@ -75,6 +75,7 @@ type IntakeRequest struct {
 	Tags           []string `json:"tags,omitempty"`
 	BypassSteps    []string `json:"bypass_steps,omitempty"`
 	Correlation    string   `json:"correlation,omitempty"`
+	Traceparent    string   `json:"traceparent,omitempty"` // W3C Trace Context: the trace that the task belongs to
 }
 
 // IntakeAnswer answers a request: either Task, Position and Created are set, or Error is; beside an Error of code
@@ -108,7 +109,7 @@ func notARequest(format string, args ...any) error {
 // intakeFields are what a body may have.
 var intakeFields = []string{
 	"namespace", "name", "version", "context", "idempotency_key", "initiator", "source_system", "reason", "tags",
-	"bypass_steps", "correlation",
+	"bypass_steps", "correlation", "traceparent",
 }
 
 // intakeIgnored are what the engine decides itself. A request may have them, because an event that somebody stored once has
@@ -170,6 +171,9 @@ func parseIntakeBody(body []byte) (IntakeRequest, error) {
 	if err != nil {
 		return r, err
 	}
+	if err := onlyIgnored(fields); err != nil {
+		return r, err
+	}
 	return r, r.fill(fields)
 }
 
@@ -210,10 +214,24 @@ func intakeObject(text []byte) (map[string]json.RawMessage, error) {
 	return fields, nil
 }
 
+// onlyIgnored refuses a body such as {"id": 7}: it has nothing of a request, so it is probably the task's input itself.
+func onlyIgnored(fields map[string]json.RawMessage) error {
+	if _, ok := fields["context"]; ok {
+		return nil
+	}
+	for _, name := range intakeIgnored {
+		if _, ok := fields[name]; ok {
+			return notARequest(`the body has the field %q, which is ignored, and no "context"; the task's input goes into "context": {"context": {...}}`, name)
+		}
+	}
+	return nil
+}
+
 func (r *IntakeRequest) fill(fields map[string]json.RawMessage) error {
 	for name, to := range map[string]any{
 		"namespace": &r.Namespace, "name": &r.Name, "version": &r.Version, "idempotency_key": &r.IdempotencyKey, "initiator": &r.Initiator,
 		"source_system": &r.SourceSystem, "reason": &r.Reason, "tags": &r.Tags, "bypass_steps": &r.BypassSteps, "correlation": &r.Correlation,
+		"traceparent": &r.Traceparent,
 	} {
 		value, given := fields[name]
 		if !given {
@@ -244,7 +262,7 @@ func (r *IntakeRequest) fill(fields map[string]json.RawMessage) error {
 func CheckReplySubject(prefix, subject string) error {
 	own := subjectPrefix(prefix)
 	first, _, _ := strings.Cut(subject, ".")
-	why := ""
+	var why string
 	switch {
 	case len(subject) > maxReplySubject:
 		why = fmt.Sprintf("it has more than %d bytes", maxReplySubject)

@@ -57,6 +57,7 @@ func TestWhatIsNoRequestIsRefusedWithTheReason(t *testing.T) {
 		"two objects":               {order, `{} {}`, "not valid JSON"},
 		"XML":                       {order, `<task/>`, "not valid JSON"},
 		"the context itself":        {order, `{"order_id": 7}`, `the field "order_id", which a request has not; the task's input goes into "context"`},
+		"the context, with an id":   {order, `{"id": 7}`, `the field "id", which is ignored, and no "context"`},
 		"misspelled":                {order, `{"contxt": {}}`, `was "context" meant?`},
 		"another case":              {order, `{"Context": {}}`, `was "context" meant?`},
 		"the key's short name":      {order, `{"key": "k"}`, `called "idempotency_key"`},
