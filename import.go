@@ -132,7 +132,7 @@ func (e *LogNotEmptyError) Error() string {
 type LiveTasksError struct{ Live int }
 
 func (e *LiveTasksError) Error() string {
-	return fmt.Sprintf("%d of its tasks are live, and would go on in the new log: make sure that nothing runs them where they come from, and say so",
+	return fmt.Sprintf("the log has live tasks (%d), which would go on in the new one: make sure that nothing runs them where they come from, and say so",
 		e.Live)
 }
 

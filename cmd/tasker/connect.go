@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -43,6 +44,7 @@ type face interface {
 	Definition(ctx context.Context, namespace, name, version string) (*tasker.Definition, error)
 	Replay(context.Context, tasker.ReplayOptions) iter.Seq2[tasker.Event, error]
 	Event(context.Context, tasker.Position) (tasker.Event, error)
+	Export(context.Context, io.Writer, tasker.ExportOptions) (tasker.ExportReport, error)
 	Prune(ctx context.Context, age time.Duration, dryRun bool) ([]tasker.PruneReport, error)
 	Skip(ctx context.Context, partition int, sequence uint64, by tasker.By) error
 	Status(context.Context) (*tasker.Status, error)

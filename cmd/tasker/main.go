@@ -26,6 +26,8 @@ var verbs = []func(*app) *cobra.Command{
 	newTaskCommand,
 	newStepCommand,
 	newEventsCommand,
+	newExportCommand,
+	newImportCommand,
 	newStatusCommand,
 	newPruneCommand,
 	newLogCommand,
