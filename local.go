@@ -40,6 +40,8 @@ func (e *Engine) serveLocal(ctx context.Context, partition int, r *request) (*re
 			e.explain(t, v)
 		}
 		return &response{Task: v}, err
+	case opExplain:
+		return e.localExplain(ctx, c, r)
 	case opTasks:
 		return e.localTasks(ctx, c, r.Filter)
 	case opVerb:

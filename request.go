@@ -10,6 +10,7 @@ import (
 type request struct {
 	Op         string          `json:"op"`
 	Task       domain.TaskID   `json:"task,omitzero"`
+	Step       string          `json:"step,omitempty"` // that is to be explained
 	Submission *Submission     `json:"submission,omitempty"`
 	Identity   string          `json:"identity,omitempty"` // what the submission's id rests on; see router.identify
 	Verb       *verb           `json:"verb,omitempty"`
@@ -34,6 +35,8 @@ const (
 	opSkip   = "skip"
 	opStatus = "status"
 	opPart   = "part"
+
+	opExplain = "explain"
 )
 
 // response answers a request. Exactly one field is set, next to Error; Parts stands for an answer that is too large.
@@ -48,6 +51,8 @@ type response struct {
 	Status  *engineView  `json:"status,omitempty"`
 	Parts   *partsView   `json:"parts,omitempty"`
 	Part    []byte       `json:"part,omitempty"`
+
+	Explanation *Explanation `json:"explanation,omitempty"`
 }
 
 type pruneRequest struct {

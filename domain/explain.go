@@ -125,6 +125,11 @@ func Explain(t *Task, c Circumstances) Explanation {
 	return x.live()
 }
 
+// ExplainHeld explains a task of which nothing can be had but its id, by what holds its partition.
+func ExplainHeld(id TaskID, c Circumstances) Explanation {
+	return explainer{&Task{ID: id}, c}.held(c.Held, -1)
+}
+
 // ExplainStep says why step i does not move.
 func ExplainStep(t *Task, i int, c Circumstances) Explanation {
 	x := explainer{t, c}
@@ -132,6 +137,9 @@ func ExplainStep(t *Task, i int, c Circumstances) Explanation {
 		return x.stepOver(i)
 	}
 	if !t.State.Live() {
+		if e := x.behind(i); e.Reason != "" {
+			return x.about(i, e)
+		}
 		return x.about(i, Explain(t, c))
 	}
 	switch {

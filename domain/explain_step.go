@@ -199,6 +199,23 @@ func (x explainer) pending(i int) Explanation {
 	return e
 }
 
+// behind explains a step of a failed task that a step before it holds up; without Reason when none does.
+func (x explainer) behind(i int) Explanation {
+	if s := &x.t.Steps[i]; s.State != Pending || s.open == 0 {
+		return Explanation{}
+	}
+	e := x.parents(i)
+	if e.Reason == ReasonParents {
+		return Explanation{}
+	}
+	if e.Fix == "" {
+		e.Hint = overHint
+	}
+	return e
+}
+
+const overHint = "its task is over: submit a new one"
+
 // parents explains a step by the worst of the steps before it.
 func (x explainer) parents(i int) Explanation {
 	name := x.t.Template(i).Name
@@ -259,7 +276,7 @@ func (x explainer) stepOver(i int) Explanation {
 			e.Evidence = r.ID()
 		}
 		if e = x.fix(e, RetryStep{Step: name}, ResolveStep{Step: name}); e.Fix == "" {
-			e.Hint = "its task is over: submit a new one"
+			e.Hint = overHint
 		}
 	case Cancelled:
 		e = x.say(ReasonStepCancelled, "step %q was cancelled", name)

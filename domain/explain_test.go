@@ -112,7 +112,8 @@ func TestExplainWhatIsTriedAgainAndWhatIsNot(t *testing.T) {
 	text := `step "first" failed for good after 2 of 2 executions: no paper (timeout)`
 	p.shows(p.explains(p.around(), domain.ReasonTaskFailed, "the task failed: "+text+" -> tasker task retry T"), domain.TaskFailedType)
 	p.shows(p.stepExplains("first", p.around(), domain.ReasonStepFailed, text+" -> tasker step retry T first"), domain.StepFailedType)
-	p.stepExplains("second", p.around(), domain.ReasonTaskFailed, "the task failed: "+text+" -> tasker task retry T")
+	p.shows(p.stepExplains("second", p.around(), domain.ReasonParentFailed, `step "second" cannot start: `+text+" -> tasker step retry T first"),
+		domain.StepFailedType)
 
 	if _, err := p.Do(domain.ExpireTask{}); err != nil {
 		t.Fatal(err)

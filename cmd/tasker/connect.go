@@ -29,6 +29,7 @@ type face interface {
 	Task(context.Context, tasker.TaskID) (*tasker.Task, error)
 	Tasks(context.Context, tasker.Filter) ([]tasker.Task, error)
 	History(context.Context, tasker.TaskID) (*tasker.History, error)
+	Explain(ctx context.Context, id tasker.TaskID, step string) (*tasker.Explanation, error)
 	Cancel(context.Context, tasker.TaskID, tasker.By) (tasker.VerbReceipt, error)
 	Retry(context.Context, tasker.TaskID, tasker.By) (tasker.VerbReceipt, error)
 	Resolve(context.Context, tasker.TaskID, tasker.By) (tasker.VerbReceipt, error)

@@ -12,7 +12,7 @@ import (
 )
 
 func newTaskCommand(a *app) *cobra.Command {
-	cmd := group("task", "Look at tasks and act on them", newTaskListCommand(a), newTaskShowCommand(a), newTaskHistoryCommand(a))
+	cmd := group("task", "Look at tasks and act on them", newTaskListCommand(a), newTaskShowCommand(a), newTaskExplainCommand(a), newTaskHistoryCommand(a))
 	for _, v := range taskVerbs {
 		cmd.AddCommand(newTaskVerbCommand(a, v))
 	}
@@ -117,6 +117,10 @@ func (a *app) some(c *connection, err error) error {
 
 // onTask runs a verb on one task.
 func (a *app) onTask(ctx context.Context, f connectFlags, text, output string, do func(*connection, tasker.TaskID) error) error {
+	return a.onTaskWith(ctx, f, needsEngine, text, output, do)
+}
+
+func (a *app) onTaskWith(ctx context.Context, f connectFlags, needs access, text, output string, do func(*connection, tasker.TaskID) error) error {
 	if err := checkOutput(output); err != nil {
 		return err
 	}
@@ -124,7 +128,7 @@ func (a *app) onTask(ctx context.Context, f connectFlags, text, output string, d
 	if err != nil {
 		return badInput(err, "tasker task list shows the ids")
 	}
-	return a.with(ctx, f, needsEngine, func(c *connection) error {
+	return a.with(ctx, f, needs, func(c *connection) error {
 		err := do(c, id)
 		if errors.Is(err, tasker.ErrTaskNotFound) {
 			return badInput(fmt.Errorf("there is no task %s, or its history has been pruned", id), "")

@@ -148,6 +148,7 @@ func (x *execution) begin() bool {
 		x.timer = time.AfterFunc(x.timeout, func() { x.exec.timedOut(x) })
 	}
 	if x.silence > 0 {
+		x.heard = time.Now()
 		x.heart = time.AfterFunc(x.silence, func() { x.exec.silent(x) })
 	}
 	return true
@@ -161,6 +162,7 @@ func (x *execution) Heartbeat() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.heart != nil && !x.returned && x.cause == nil {
+		x.heard = time.Now()
 		x.heart.Reset(x.silence)
 	}
 }

@@ -52,6 +52,7 @@ type execution struct {
 	cause    error
 	timer    *time.Timer // the timeout; after a cancel: CancelGrace
 	heart    *time.Timer // the heartbeat_timeout
+	heard    time.Time   // the last sign of life, where there is a heartbeat_timeout
 	said     *sayings    // nil until the handler says something
 	deadline time.Time
 	base     context.Context // made when somebody asks, see context.go

@@ -1,0 +1,123 @@
+package tasker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/projections"
+	"github.com/tasker-go/tasker/subscribers"
+)
+
+// Explanation says why a task or a step does not move: a reason, the event that shows it, and the command that moves it.
+type Explanation = domain.Explanation
+
+// Explain says why a task does not move, or a step of it; step "" is the task as a whole. The owner of its partition
+// answers; where there is none, or it cannot, the log does, and the explanation says so. Errors: ErrTaskNotFound,
+// *domain.UnknownStepError, ErrUnavailable.
+func (r *router) Explain(ctx context.Context, id TaskID, step string) (*Explanation, error) {
+	partition := r.partition(id)
+	// Not call, which waits for an owner: that there is none is an explanation.
+	resp, err := r.once(ctx, partition, &request{Op: opExplain, Task: id, Step: step})
+	switch {
+	case err == nil:
+		return resp.Explanation, nil
+	case errors.Is(err, ErrTaskNotFound), errors.Is(err, ErrUnknownStep), ctx.Err() != nil:
+		return nil, err
+	}
+	return r.explainFromLog(ctx, partition, id, step, err)
+}
+
+// explainFromLog is for a task whose owner is away: why says how that is.
+func (r *router) explainFromLog(ctx context.Context, partition int, id TaskID, step string, why error) (*Explanation, error) {
+	c := domain.Circumstances{Now: domain.InstantOf(r.clock()), Partition: partition, Held: r.heldFor(ctx, partition, why)}
+	log := r.store.Log(partition)
+	last, found, err := projections.FindTask(ctx, log, partition, id)
+	switch {
+	case err != nil:
+		return nil, errors.Join(why, err)
+	case !found:
+		return nil, fmt.Errorf("task %s: %w", id, ErrTaskNotFound)
+	}
+	records, _, err := projections.Walk(ctx, log, partition, id, last)
+	if err != nil {
+		return nil, errors.Join(why, err)
+	}
+	c.History = records
+	t, err := projections.LoadTask(records, r.definitionOf)
+	if err != nil { // its beginning, or its definition, is not to be had: what holds the partition holds the task
+		e := domain.ExplainHeld(id, c)
+		return &e, nil
+	}
+	return explain(t, step, c)
+}
+
+// heldFor says what holds a partition whose owner did not answer.
+func (r *router) heldFor(ctx context.Context, partition int, why error) domain.Hold {
+	if status, err := r.Status(ctx); err == nil && partition < len(status.Partitions) {
+		switch p := status.Partitions[partition]; p.Phase {
+		case subscribers.Loading:
+			return domain.Hold{Reason: domain.ReasonLoading}
+		case subscribers.Closed:
+			return domain.Hold{Reason: domain.ReasonClosed, Why: p.Why}
+		case subscribers.Away, subscribers.Owning, subscribers.Stopped:
+		}
+	}
+	switch {
+	case errors.Is(why, ErrNoOwner), errors.Is(why, ErrNotRunning), errors.Is(why, subscribers.ErrNotOwner):
+		return domain.Hold{Reason: domain.ReasonNoOwner}
+	case errors.Is(why, ErrUnavailable):
+		return domain.Hold{Reason: domain.ReasonLogAway}
+	}
+	return domain.Hold{Reason: domain.ReasonClosed, Why: why.Error()}
+}
+
+// explain explains the task, or the step of that name.
+func explain(t *domain.Task, step string, c domain.Circumstances) (*Explanation, error) {
+	if step == "" {
+		e := domain.Explain(t, c)
+		return &e, nil
+	}
+	i := t.Definition.Graph().Index(step)
+	if i < 0 {
+		return nil, &domain.UnknownStepError{Task: t.ID, Step: step}
+	}
+	e := domain.ExplainStep(t, i, c)
+	return &e, nil
+}
+
+// localExplain explains a task of this process's partition.
+func (e *Engine) localExplain(ctx context.Context, c *subscribers.Coordinator, r *request) (*response, error) {
+	t, err := e.find(ctx, c, r.Task)
+	if err != nil {
+		return nil, err
+	}
+	around := domain.Circumstances{
+		Now: domain.InstantOf(e.config.Clock()), Partition: c.Partition, Held: c.Held(),
+		Slot: func(step int) domain.Hold { return e.executor.Hold(t.Definition, step) },
+		Heard: func(step int) (domain.Instant, time.Duration) {
+			at, limit := e.executor.Heard(c.Partition, t.ID, step)
+			return domain.InstantOf(at), limit
+		},
+	}
+	around.Frozen, err = await(ctx, c, func(reply func(*domain.Unknown, error)) error {
+		return c.Inspect(func(m *subscribers.Machine) {
+			var frozen *domain.Unknown
+			if entry := m.State().Live(r.Task); entry != nil {
+				frozen = entry.Frozen
+			}
+			reply(frozen, nil)
+		}, func(err error) { reply(nil, err) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Without its history the explanation is right, and has no evidence.
+	if around.History, _, err = projections.Walk(ctx, e.store.Log(c.Partition), c.Partition, t.ID, t.Last); err != nil {
+		e.config.Logger.Debug("an explanation without evidence", "task", t.ID, "error", err)
+	}
+	x, err := explain(t, r.Step, around)
+	return &response{Explanation: x}, err
+}
