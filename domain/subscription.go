@@ -58,7 +58,7 @@ const (
 type ReplayOptions struct {
 	Types []EventType // facts, signals, custom.<name>, families such as workflow.*; none = every fact
 	Task  TaskID      // zero = all, and the facts without a task
-	// Namespace and Definition leave everything but the tasks of that namespace, and of the definitions of that name
+	// Namespace and Definition keep only the events of tasks of that namespace, and of the definitions of that name
 	// ("order", in every version, or "order@1.4.0") in it or, without Namespace, in any. The facts without a task are left
 	// out. Only task.created says what a task is made of: of tasks that began before the place where the replay begins it is
 	// looked up in the log, by a few reads per commit at first, or in a snapshot (docs/replay.md). Where neither has it, the

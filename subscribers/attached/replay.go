@@ -24,7 +24,7 @@ func last(ctx context.Context, u Until, store domain.Store, partition int) (uint
 		c, err := cursorOf(store.Data(), u.Cursor)
 		return min(c.Sequences[partition], bounds.Last), err
 	case !u.Time.IsZero():
-		sequence, err := store.Log(partition).SequenceAt(ctx, u.Time)
+		sequence, err := sequenceAt(ctx, store.Log(partition), partition, bounds, u.Time)
 		return min(max(sequence, 1)-1, bounds.Last), err
 	}
 	return bounds.Last, nil

@@ -46,7 +46,7 @@ func first(ctx context.Context, s Start, store domain.Store, partition int) (uin
 	case domain.StartOldest:
 		return max(bounds.First, 1), nil
 	case domain.StartTime:
-		sequence, err := log.SequenceAt(ctx, s.Time)
+		sequence, err := sequenceAt(ctx, log, partition, bounds, s.Time)
 		if err != nil {
 			return 0, err
 		}
