@@ -185,7 +185,8 @@ func (e *session) offer(p *partition, sequence uint64, records []domain.Record, 
 		if p.done(at) || !e.types.Has(r.Event) {
 			continue
 		}
-		ev := &event{record: r, at: at, partition: p, size: size}
+		ev := e.spare.newEvent()
+		ev.record, ev.at, ev.partition, ev.size = r, at, p, size
 		p.add(ev)
 		e.enqueue(ev)
 	}
@@ -204,10 +205,20 @@ func (e *session) enqueue(ev *event) {
 		l.last = ev
 		return
 	}
-	l = &lane{key: key, first: ev, last: ev}
+	l = e.spare.newLane()
+	l.key, l.first, l.last = key, ev, ev
 	e.lanes[key] = l
 	e.ready.push(l)
-	e.work.Signal()
+	e.wake()
+}
+
+// wake brings one more worker to work, if one waits and none is on its way: that one wakes the next when there is more.
+// So a handler that is quick is left to few workers. It must be called with the lock held.
+func (e *session) wake() {
+	if e.idle > 0 && !e.waking {
+		e.waking = true
+		e.work.Signal()
+	}
 }
 
 // worker handles the first event of one ready lane after the other.
@@ -215,13 +226,19 @@ func (e *session) worker(ctx context.Context) {
 	e.mu.Lock() // not deferred: a handler may end the goroutine
 	for {
 		for e.ready.first == nil && !e.over {
+			e.idle++
 			e.work.Wait()
+			e.idle--
+			e.waking = false
 		}
 		if e.over {
 			e.mu.Unlock()
 			return
 		}
 		l := e.ready.pop()
+		if e.ready.first != nil {
+			e.wake()
+		}
 		ev := l.first
 		e.mu.Unlock()
 		done, again := e.try(ctx, ev)
@@ -248,10 +265,12 @@ func (e *session) finish(l *lane, ev *event) {
 	}
 	if l.first = ev.behind; l.first != nil {
 		e.ready.push(l)
-		e.work.Signal()
+		e.wake()
 	} else {
 		delete(e.lanes, l.key)
+		e.spare.lane(l)
 	}
+	e.spare.event(ev)
 	if e.finished++; e.finished >= e.opts.FlushEvents {
 		select {
 		case e.flush <- struct{}{}:
@@ -270,7 +289,7 @@ func (e *session) wait(l *lane, d time.Duration) {
 		e.waiting--
 		if !e.over {
 			e.ready.push(l)
-			e.work.Signal()
+			e.wake()
 		}
 	})
 }
@@ -308,7 +327,9 @@ func (e *session) try(ctx context.Context, ev *event) (done bool, again time.Dur
 	if e.loud() {
 		level = slog.LevelWarn
 	}
-	e.about(ev.record).Log(ctx, level, "the subscriber's handler failed", "try", ev.tries, "again", again, "error", err)
+	if e.logger.Enabled(ctx, level) {
+		e.about(ev.record).Log(ctx, level, "the subscriber's handler failed", "try", ev.tries, "again", again, "error", err)
+	}
 	return false, again
 }
 

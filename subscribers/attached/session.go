@@ -29,7 +29,10 @@ type session struct {
 	partitions []*partition
 	lanes      map[laneKey]*lane // that have events
 	ready      laneQueue
-	waiting    int // lanes whose first event waits for its next try
+	waiting    int  // lanes whose first event waits for its next try
+	idle       int  // workers that wait
+	waking     bool // one of them is on its way
+	spare      spares
 	finished   int // events since the cursors were written
 	over       bool
 	nextPark   time.Time // when the last event that asked may be parked
