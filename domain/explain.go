@@ -19,8 +19,6 @@ const (
 	ReasonStoreFull    Reason = "store_full"              // nothing can be appended for want of space
 	ReasonLeaseStale   Reason = "lease_not_renewed"       // the owner may not start anything until it is
 	ReasonTaskFrozen   Reason = "task_frozen"             // an event of it cannot be read by this version
-	ReasonHistoryGone  Reason = "history_trimmed"         // it is over, and its events are not kept any more
-	ReasonIndexBehind  Reason = "projection_behind"       // what is shown is older than what was asked for
 	ReasonEngineDrains Reason = "engine_draining"         // the owner is stopping and starts no steps
 )
 
