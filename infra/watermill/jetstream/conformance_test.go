@@ -27,6 +27,7 @@ var full = flag.Bool("full", false, "run Watermill's suite in full")
 // TestWatermillsOwnSuite is github.com/ThreeDotsLabs/watermill/pubsub/tests, which every Pub/Sub should pass.
 func TestWatermillsOwnSuite(t *testing.T) {
 	if !*full {
+		t.Parallel()              // it waits more than it works; in full it restarts servers by a signal to the process
 		log.SetOutput(io.Discard) // the suite logs every message
 		t.Cleanup(func() { log.SetOutput(os.Stderr) })
 	}
@@ -52,6 +53,9 @@ func TestWatermillsOwnSuite(t *testing.T) {
 	}
 	for name, v := range variants {
 		t.Run(name, func(t *testing.T) {
+			if !*full {
+				t.Parallel()
+			}
 			features := claimed
 			if v.features != nil {
 				v.features(&features)

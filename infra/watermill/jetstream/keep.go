@@ -13,8 +13,9 @@ const (
 	// floorEvery is how many watches pass between two questions for a durable consumer's acknowledgement floor: from there it
 	// is created again if somebody deletes it.
 	floorEvery = 10
-	// suspicious is how many silent watches in a row are worth a look at the consumer, and then, if there is one, a new inbox.
-	suspicious = 4
+	// suspicious is how many requests in a row that nobody answers are worth a look at the consumer, and then, if there is one, a
+	// new inbox.
+	suspicious = 3
 	// lookAgain is after how long a finite subscription asks again whether its last acknowledgements were counted; doubled up to
 	// watchEvery.
 	lookAgain = 5 * time.Millisecond
@@ -84,15 +85,16 @@ func (s *subscription) watch(w *watcher) {
 		s.finish(w)
 	}
 	p := s.currentPuller()
-	silent, look := p.health()
-	if silent {
-		w.silent++
-		p.again()
-	} else {
+	silent, due, look := p.health()
+	if !silent {
 		w.silent = 0
 	}
+	if due {
+		w.silent++
+		p.again()
+	}
 	durable := s.durableName(s.src.topic) != ""
-	if look || w.silent > 0 && w.silent%suspicious == 0 || durable && w.count%floorEvery == 0 {
+	if look || due && w.silent%suspicious == 0 || durable && w.count%floorEvery == 0 {
 		s.inspect(w)
 	}
 }

@@ -39,6 +39,7 @@ type puller struct {
 	mu     sync.Mutex
 	credit int       // messages that were asked for and have not come
 	heard  time.Time // when the server last said anything
+	anew   time.Time // when again was last called
 	gone   bool      // the server said that there is no such consumer, or nobody answered
 }
 
@@ -64,7 +65,7 @@ func (p *puller) start() error {
 		return err
 	}
 	sub.SetClosedHandler(func(string) { close(p.closed) })
-	p.sub = sub
+	p.sub, p.heard = sub, time.Now()
 	p.again()
 	return nil
 }
@@ -127,21 +128,21 @@ func (p *puller) ask() {
 func (p *puller) again() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.heard, p.credit = time.Now(), 0
+	p.anew, p.credit = time.Now(), 0
 	p.ask()
 }
 
-// health is how the puller is doing. silent: nothing was heard for too long; look: the server said something that calls
-// for a look at the consumer. Asking it forgets the latter.
-func (p *puller) health() (silent, look bool) {
+// health is how the puller is doing. silent: nothing was heard for too long; due: and it was not asked again since; look: the
+// server said something that calls for a look at the consumer, which is forgotten now.
+func (p *puller) health() (silent, due, look bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	silent, look = time.Since(p.heard) >= silence, p.gone
-	p.gone = false
+	look, p.gone = p.gone, false
+	silent = time.Since(p.heard) >= silence
 	if !silent {
 		p.ask()
 	}
-	return silent, look
+	return silent, silent && time.Since(p.anew) >= silence, look
 }
 
 // stop ends the flow: what the server sent before it heard of it is still received. It returns when receive is not called
