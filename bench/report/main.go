@@ -27,6 +27,7 @@ func main() {
 	out := flag.String("out", "docs/performance.md", "the page; what stands behind its marker is kept")
 	dir := flag.String("dir", "", "where the data directories go (default: the system's temporary directory)")
 	quick := flag.Bool("quick", false, "a tenth of everything, to try the report itself")
+	only := flag.String("only", "", "subscribers: print that section alone, and leave the page as it is")
 	job := flag.String("job", "", "internal: run one measurement and print it")
 	flag.Parse()
 	if *job != "" {
@@ -36,7 +37,7 @@ func main() {
 		}
 		return
 	}
-	if err := report(*out, *dir, *quick); err != nil {
+	if err := report(*out, *dir, *only, *quick); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -44,7 +45,7 @@ func main() {
 
 // task is one job in a process of its own.
 type task struct {
-	Kind     string // run, overload, fill, again, live, snapshots
+	Kind     string // run, overload, fill, again, live, snapshots, subscribers
 	Run      bench.Options
 	Dir      string
 	N        int
@@ -77,6 +78,8 @@ func runJob(text string) error {
 		result = r
 	case "live":
 		err = bench.Live(ctx, t.Dir, t.N)
+	case "subscribers":
+		result, err = bench.Subscribers(ctx, t.Dir, subscribersOptions(t.Seconds))
 	case "snapshots":
 		result, err = bench.Snapshots(ctx, t.Dir, t.N, time.Duration(t.Seconds*float64(time.Second)))
 	}
@@ -121,7 +124,7 @@ func do[T any](t task) (T, error) {
 
 const marker = "<!-- Everything above is written by make bench. -->"
 
-func report(out, dir string, quick bool) error {
+func report(out, dir, only string, quick bool) error {
 	if dir == "" {
 		dir = os.TempDir()
 	}
@@ -137,6 +140,14 @@ func report(out, dir string, quick bool) error {
 		return n
 	}
 	page := &strings.Builder{}
+	if only != "" {
+		if only != "subscribers" {
+			return fmt.Errorf("-only %q: there is subscribers", only)
+		}
+		err := writeSubscribers(page, root, scale)
+		fmt.Print(page)
+		return err
+	}
 	runs, err := runAll(root, scale)
 	if err != nil {
 		return err
@@ -278,7 +289,7 @@ func writeRest(page *strings.Builder, root string, scale func(float64) float64) 
 		"that a partition's loop was busy before it sent its next commit: %s while a snapshot was written, %s otherwise. The longest that a sent\n"+
 		"commit waited for its acknowledgement: %s and %s. At most 20 ms are asked for.\n", thousands(float64(s.Live)), s.Seconds, thousands(s.TasksPerS), s.Snapshots,
 		s.SnapshotMB, span(s.TurnSnapshot), span(s.Turn), span(s.AckSnapshot), span(s.Ack))
-	return nil
+	return writeSubscribers(page, root, scale)
 }
 
 func thousands(f float64) string {
