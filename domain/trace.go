@@ -22,6 +22,9 @@ const FlagSampled byte = 1
 // TraceOf is the trace of a task: that of the request that asked for it, if it brought a traceparent, or a correlation id
 // that is one. Else the task's id is the trace's.
 func TraceOf(id TaskID, traceparent, correlation string) Trace {
+	if traceparent == "" && correlation == "" {
+		return Trace{ID: id}
+	}
 	for _, text := range [...]string{traceparent, correlation} {
 		if text == "" {
 			continue

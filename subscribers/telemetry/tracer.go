@@ -93,43 +93,29 @@ func (t *tracer) sampled(trace domain.Trace) bool {
 
 // notify queues the span that ends with the event. It is called on the coordinators' goroutines and never waits.
 func (t *tracer) notify(c *subscribers.Committed) {
-	x := span{ended: c.Record.At, attempt: c.Before.Attempt, round: c.Before.Round}
-	switch e := c.Record.Event.(type) {
-	case domain.TaskCompleted:
-		x.outcome = ended
-	case domain.TaskFailed:
-		x.outcome, x.why = failed, string(e.Reason)
-	case domain.TaskCancelled:
-		x.outcome, x.why = cancelled, e.Reason
-	case domain.StepCompleted:
-		x.outcome, x.ofStep = ended, true
-	case domain.StepFailed:
-		x.outcome, x.ofStep, x.kind, x.why, x.retryAt = failed, true, e.Error.Kind, e.Error.Message, e.RetryAt
-	case domain.StepCancelled:
-		x.outcome, x.ofStep, x.why = cancelled, true, e.Reason
-	case domain.TaskRetryRequested:
+	ofStep, over := ends(c)
+	_, again := c.Record.Event.(domain.TaskRetryRequested)
+	if !over && !again {
+		return
+	}
+	trace := domain.TraceOf(c.Task.ID, c.Task.Traceparent, c.Task.Correlation)
+	if !t.sampled(trace) {
+		return
+	}
+	if again {
 		t.reopened(c)
 		return
-	case domain.TaskCreated, domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskPaused,
-		domain.TaskResumed, domain.TaskAnnotated, domain.TaskExpired, domain.TaskResolvedManually, domain.StepExecutionRequested,
-		domain.StepRetryRequested, domain.StepResolvedManually, domain.StepSkipped, domain.StepCheckpointed,
-		domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.PartitionOpened, domain.PartitionSkipped,
-		domain.DefinitionAdopted, domain.Signal, domain.Unknown:
-		return
 	}
-	switch {
-	case x.ofStep && x.attempt == 0:
-		return // nothing was in progress
-	case !x.ofStep && c.Before.State == domain.Error:
-		return // the run had ended before
+	x := span{
+		task: c.Task.ID, trace: trace, definition: c.Task.Definition, ended: c.Record.At, ofStep: ofStep,
+		round: c.Before.Round, attempt: c.Before.Attempt, step: c.Before.Step, began: c.Before.Began,
 	}
-	x.trace = domain.TraceOf(c.Task.ID, c.Task.Traceparent, c.Task.Correlation)
-	if !t.sampled(x.trace) {
-		return
-	}
-	x.task, x.definition, x.step, x.began = c.Task.ID, c.Task.Definition, c.Before.Step, c.Before.Began
-	if !x.ofStep {
+	if !ofStep {
 		x.began = t.began(c)
+	}
+	x.outcome, x.kind, x.why = outcomeOf(c.Record.Event)
+	if e, ok := c.Record.Event.(domain.StepFailed); ok {
+		x.retryAt = e.RetryAt
 	}
 	select {
 	case t.queue <- x:
@@ -138,11 +124,39 @@ func (t *tracer) notify(c *subscribers.Committed) {
 	}
 }
 
+// ends reports whether an execution, or a run, is over with the event.
+func ends(c *subscribers.Committed) (ofStep, over bool) {
+	switch c.Record.Event.(type) {
+	case domain.TaskCompleted, domain.TaskFailed, domain.TaskCancelled:
+		return false, c.Before.State != domain.Error // else the run had ended before
+	case domain.StepCompleted, domain.StepFailed, domain.StepCancelled:
+		return true, c.Before.Attempt != 0 // else nothing was in progress
+	case domain.TaskCreated, domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskPaused,
+		domain.TaskResumed, domain.TaskAnnotated, domain.TaskExpired, domain.TaskResolvedManually, domain.TaskRetryRequested,
+		domain.StepExecutionRequested, domain.StepRetryRequested, domain.StepResolvedManually, domain.StepSkipped,
+		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.PartitionOpened,
+		domain.PartitionSkipped, domain.DefinitionAdopted, domain.Signal, domain.Unknown:
+	}
+	return false, false
+}
+
+// outcomeOf is how it ended, and why.
+func outcomeOf(ev domain.Event) (outcome uint8, kind domain.ErrorKind, why string) {
+	switch e := ev.(type) { //nolint:gochecksumtype // ends has listed them all
+	case domain.TaskFailed:
+		return failed, "", string(e.Reason)
+	case domain.TaskCancelled:
+		return cancelled, "", e.Reason
+	case domain.StepFailed:
+		return failed, e.Error.Kind, e.Error.Message
+	case domain.StepCancelled:
+		return cancelled, "", e.Reason
+	}
+	return ended, "", ""
+}
+
 // reopened notes when another run of a task begins.
 func (t *tracer) reopened(c *subscribers.Committed) {
-	if !t.sampled(domain.TraceOf(c.Task.ID, c.Task.Traceparent, c.Task.Correlation)) {
-		return
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.rounds) < maxRounds {

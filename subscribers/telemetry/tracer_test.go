@@ -100,7 +100,7 @@ func TestATaskIsATraceWithASpanForEachExecution(t *testing.T) {
 func attributes(s tracetest.SpanStub) string {
 	var list []string
 	for _, a := range s.Attributes {
-		list = append(list, string(a.Key)+"="+a.Value.Emit())
+		list = append(list, string(a.Key)+"="+a.Value.String())
 	}
 	return strings.Join(list, " ")
 }
