@@ -9,8 +9,7 @@ COPY . .
 ARG VERSION=
 ARG COMMIT=
 ENV CGO_ENABLED=0
-# timetzdata: the zones are in the binary, for there are no files for them to come from.
-RUN go build -trimpath -tags timetzdata -ldflags "-s -w -X github.com/tasker-go/tasker.stampedVersion=${VERSION} -X main.stampedCommit=${COMMIT}" -o /out/ ./cmd/tasker ./examples/interop
+RUN go build -trimpath -ldflags "-s -w -X github.com/tasker-go/tasker.stampedVersion=${VERSION} -X main.stampedCommit=${COMMIT}" -o /out/ ./cmd/tasker ./examples/interop
 RUN mkdir /out/data
 
 # The example that submits through watermill-nats; docker-compose.yml runs it.

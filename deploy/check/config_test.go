@@ -149,8 +149,11 @@ func TestTheCollectorsConfigurationIsWhole(t *testing.T) {
 			t.Errorf("the collector does not listen for %s on %s", protocol, port)
 		}
 	}
-	if !strings.HasPrefix(endpoint, "http://otel-collector:43") {
+	if endpoint != "http://otel-collector:4318" { // its default protocol is OTLP over HTTP
 		t.Errorf("the engine sends traces to %q", endpoint)
+	}
+	if _, metrics := c.Service.Pipelines["metrics"]; metrics == (*engine.Environment["OTEL_METRICS_EXPORTER"] == "none") {
+		t.Errorf("the collector takes metrics: %t, and the engine sends them: %t", metrics, !metrics)
 	}
 }
 

@@ -133,8 +133,10 @@ func TestNATSConfigurationsAreStrictAndLetNobodyInWithoutAPassword(t *testing.T)
 	}
 }
 
-func TestTheThreeConfigurationsFormAClusterThatRunsAnEngine(t *testing.T) {
-	env := natsEnvironment(t)
+// startCluster starts the three members from their files, and waits until they have a leader.
+func startCluster(t *testing.T) (addresses []string, env map[string]string) {
+	t.Helper()
+	env = natsEnvironment(t)
 	ports := freePorts(t, 3)
 	var servers []*server.Server
 	for i := range 3 {
@@ -145,12 +147,11 @@ func TestTheThreeConfigurationsFormAClusterThatRunsAnEngine(t *testing.T) {
 		}
 		servers = append(servers, start(t, o, t.TempDir()))
 	}
-	var urls []string
 	for _, s := range servers {
 		if !s.ReadyForConnections(patience) {
 			t.Fatal("a member does not accept connections")
 		}
-		urls = append(urls, s.ClientURL())
+		addresses = append(addresses, strings.TrimPrefix(s.ClientURL(), "nats://"))
 	}
 	await(t, "the members to find each other and a leader", func() bool {
 		for _, s := range servers {
@@ -160,7 +161,13 @@ func TestTheThreeConfigurationsFormAClusterThatRunsAnEngine(t *testing.T) {
 		}
 		return false
 	})
-	runDummy(t, face.Config{URL: strings.Join(urls, ","), NATSOptions: access("engine", env), Replicas: 3}, func(e *face.Engine) {
+	return addresses, env
+}
+
+func TestTheThreeConfigurationsFormAClusterThatRunsAnEngine(t *testing.T) {
+	addresses, env := startCluster(t)
+	config := face.Config{URL: "nats://" + strings.Join(addresses, ",nats://"), NATSOptions: access("engine", env), Replicas: 3}
+	runDummy(t, config, func(e *face.Engine) {
 		if d := e.Info().Durability; d != "external (R3, unverified)" {
 			t.Errorf("durability %q", d)
 		}
