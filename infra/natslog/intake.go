@@ -233,22 +233,21 @@ func (b *inbox) take(ctx context.Context, sub *nats.Subscription, n int) error {
 	return nil
 }
 
-// giveBack lets others have what has come and was not begun.
+// giveBack ends the subscription, and lets others have at once what was on its way and is not begun.
 func (b *inbox) giveBack(sub *nats.Subscription) {
+	if err := sub.Drain(); err != nil {
+		return
+	}
+	_ = b.nc.FlushTimeout(reconnectWait) // then the server sends no more
 	for {
-		waiting, _, err := sub.Pending()
-		if err != nil || waiting == 0 {
-			break
-		}
 		m, err := sub.NextMsg(time.Millisecond)
 		if err != nil {
-			break
+			return
 		}
 		if strings.HasPrefix(m.Reply, "$JS.ACK.") {
 			b.answer(m.Reply, nak(time.Millisecond))
 		}
 	}
-	_ = sub.Unsubscribe()
 }
 
 // start has a message handled on a goroutine of its own.
