@@ -106,11 +106,12 @@ type background struct {
 	err    error
 }
 
-// replay types all of a page's transcript. The folder holds what its commands read.
-func replay(t *testing.T, path, folder string) {
+// replay types all of a page's transcript. The folder holds what its commands read. The server of the session runs until
+// the test ends.
+func replay(t *testing.T, path, folder string) *session {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	t.Cleanup(cancel)
 	s := &session{t: t, ctx: ctx, dir: t.TempDir(), env: os.Environ(), ids: map[string]string{}, printed: map[int]string{}}
 	if err := os.CopyFS(s.dir, os.DirFS(filepath.Join(root(t), filepath.FromSlash(folder)))); err != nil {
 		t.Fatal(err)
@@ -122,12 +123,13 @@ func replay(t *testing.T, path, folder string) {
 	for _, x := range exchanges(t, page) {
 		s.play(x)
 		if t.Failed() {
-			return // what follows rests on it
+			t.FailNow() // what follows rests on it
 		}
 	}
 	if len(s.background) > 0 {
 		t.Errorf("%s: nobody waits for it", s.background[0].at)
 	}
+	return s
 }
 
 func (s *session) play(x exchange) {

@@ -3,11 +3,15 @@ package doctest
 import (
 	"fmt"
 	"hash/fnv"
+	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/projections"
@@ -142,9 +146,42 @@ func TestWirePageNamesEveryAttributeOfTheFeed(t *testing.T) {
 	}
 }
 
-// The session on the page prints what it says.
+// A code that an answer may have stands in the source where errors are told apart.
+func TestWirePageNamesEveryErrorCode(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join(root(t), "intake_submission.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{}
+	for _, m := range regexp.MustCompile(`code: "([a-z_]+)"`).FindAllStringSubmatch(string(source), -1) {
+		want[m[1]] = true
+	}
+	if diff := cmp.Diff(want, firstCodes(readPage(t, wirePage).tables(t, "## The intake", "`error.code`"))); diff != "" || len(want) == 0 {
+		t.Errorf("codes (-code +page):\n%s", diff)
+	}
+}
+
+// The session on the page prints what it says, and the page names every stream that it leaves behind.
 func TestTranscriptOfTheWirePage(t *testing.T) {
-	replay(t, wirePage, "examples/nats-cli")
+	s := replay(t, wirePage, "examples/nats-cli")
+	js, err := jetstream.New(s.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	readPage(t, wirePage).inline(func(_, text string) { named[text] = true })
+	list := js.StreamNames(s.ctx)
+	streams := 0
+	for name := range list.Name() {
+		streams++
+		shown := strings.NewReplacer("TASKER_LOG_1_00", "TASKER_LOG_<g>_<pp>", "KV_", "", "OBJ_", "").Replace(name)
+		if !named[shown] {
+			t.Errorf("the page does not name the stream %s", name)
+		}
+	}
+	if err := list.Err(); err != nil || streams < 8 {
+		t.Errorf("%d streams: %v", streams, err)
+	}
 }
 
 func TestTranscriptOfTheCommandLineExample(t *testing.T) {
