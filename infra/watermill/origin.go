@@ -35,8 +35,11 @@ type origins struct {
 	logger *slog.Logger
 
 	mu         sync.Mutex
-	young, old map[domain.TaskID]string
+	young, old map[domain.TaskID]string // to its correlation id; lost where nobody knows
 }
+
+// lost is the correlation of a task whose beginning is not in the log any more.
+const lost = ""
 
 func newOrigins(from domain.Subscriptions, causes bool, logger *slog.Logger) *origins {
 	trails, _ := from.(Trails)
@@ -86,6 +89,8 @@ func (o *origins) learn(r domain.Record, known origin, trail []domain.Record) or
 	}
 	if created, ok := trail[0].Event.(domain.TaskCreated); ok {
 		known.correlation = o.remember(r.Task, created)
+	} else {
+		o.keep(r.Task, lost) // to look for it again would be in vain
 	}
 	if !o.causes || known.cause != "" {
 		return known
@@ -99,32 +104,30 @@ func (o *origins) learn(r domain.Record, known origin, trail []domain.Record) or
 	return known
 }
 
+// remember takes the correlation of a task from its beginning: what the submission said, or else the id of the task.
 func (o *origins) remember(id domain.TaskID, created domain.TaskCreated) string {
 	correlation := created.Correlation
+	if correlation == "" {
+		correlation = id.String()
+	}
+	o.keep(id, correlation)
+	return correlation
+}
+
+func (o *origins) keep(id domain.TaskID, correlation string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.young) >= rememberedTasks {
 		o.old, o.young = o.young, map[domain.TaskID]string{}
 	}
 	o.young[id] = correlation
-	return orTask(correlation, id)
 }
 
-func (o *origins) recall(id domain.TaskID) (string, bool) {
+func (o *origins) recall(id domain.TaskID) (correlation string, found bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	correlation, ok := o.young[id]
-	if !ok {
-		if correlation, ok = o.old[id]; !ok {
-			return "", false
-		}
+	if correlation, found = o.young[id]; !found {
+		correlation, found = o.old[id]
 	}
-	return orTask(correlation, id), true
-}
-
-func orTask(correlation string, id domain.TaskID) string {
-	if correlation == "" {
-		return id.String()
-	}
-	return correlation
+	return correlation, found
 }
