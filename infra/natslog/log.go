@@ -131,7 +131,18 @@ func (l *partitionLog) Read(ctx context.Context, sequence uint64) (domain.Messag
 	if err != nil {
 		return fail(err)
 	}
-	return domain.Message{Sequence: m.Sequence, CommitID: header.Get(headerCommit), Data: m.Data, Time: m.Time}, nil
+	return domain.Message{Sequence: m.Sequence, CommitID: l.commitID(m.Subject, header), Data: m.Data, Time: m.Time}, nil
+}
+
+// commitID is the commit that a message of the log says that it is; "" for a foreign one. Who may only read can have the server
+// publish copies of commits: by a push consumer that delivers to another partition's subject (the copy keeps the subject of
+// its stream), or by a direct read whose reply subject is that of a log (the copy says which stream it is from). They are
+// foreign messages, whatever their headers say.
+func (l *partitionLog) commitID(subject string, header nats.Header) string {
+	if subject != l.subject || header.Get(headerStream) != "" {
+		return ""
+	}
+	return header.Get(headerCommit)
 }
 
 // Bounds implements domain.Log.

@@ -360,7 +360,7 @@ func (l *partitionLog) Follow(ctx context.Context, from uint64, each func(domain
 
 func (l *partitionLog) reader(from uint64, each func(domain.Message) error) *reader {
 	return &reader{store: l.store, stream: l.stream, next: from, each: func(d delivery) error {
-		return each(domain.Message{Sequence: d.sequence, CommitID: d.msg.Header.Get(headerCommit), Data: d.msg.Data, Time: d.time})
+		return each(domain.Message{Sequence: d.sequence, CommitID: l.commitID(d.msg.Subject, d.msg.Header), Data: d.msg.Data, Time: d.time})
 	}}
 }
 

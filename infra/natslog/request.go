@@ -45,6 +45,7 @@ const (
 	headerMarkerReason   = "Nats-Marker-Reason"
 	headerKVOperation    = "KV-Operation"
 	headerCommit         = "Tasker-Commit"
+	headerStream         = "Nats-Stream" // set by the server in the answer to a direct read
 	statusNoResponders   = "503"
 )
 
