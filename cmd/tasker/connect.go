@@ -48,6 +48,8 @@ type face interface {
 	Export(context.Context, io.Writer, tasker.ExportOptions) (tasker.ExportReport, error)
 	Prune(ctx context.Context, age time.Duration, dryRun bool) ([]tasker.PruneReport, error)
 	Skip(ctx context.Context, partition int, sequence uint64, by tasker.By) error
+	Subscribers(context.Context) ([]tasker.Subscribed, error)
+	ForgetSubscriber(ctx context.Context, name string) error
 	Status(context.Context) (*tasker.Status, error)
 }
 

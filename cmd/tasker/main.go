@@ -30,6 +30,7 @@ var verbs = []func(*app) *cobra.Command{
 	newImportCommand,
 	newStatusCommand,
 	newHealthCommand,
+	newSubscriberCommand,
 	newPruneCommand,
 	newLogCommand,
 	newVersionCommand,
