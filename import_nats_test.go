@@ -203,3 +203,55 @@ func TestImportThatBreaksOff(t *testing.T) {
 		t.Errorf("a context that has ended: %v", err)
 	}
 }
+
+// An export may be made while engines work: each is a log as it was, and can be imported.
+func TestExportBesideAnEngine(t *testing.T) {
+	from := memory(2)
+	engine, err := tasker.New(t.Context(), tasker.Config{Store: from, Logger: noLog})
+	if err == nil {
+		err = engine.Register(orderFlow())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- engine.Run(ctx) }()
+	<-engine.Ready()
+	half, submitted := make(chan struct{}), make(chan error, 1)
+	go func() {
+		var err error
+		for i := 0; i < 400 && err == nil; i++ {
+			if i == 200 {
+				close(half)
+			}
+			_, err = engine.Submit(ctx, "order", map[string]int{"n": i})
+		}
+		submitted <- err
+	}()
+	<-half
+	last := 0
+	for more := true; more; {
+		var file bytes.Buffer
+		if _, err := engine.Export(ctx, &file, tasker.ExportOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		report, err := importInto(t, memory(2), file.Bytes(), tasker.ImportOptions{Continue: true})
+		if err != nil || report.Messages < last {
+			t.Fatalf("%+v after %d messages, %v", report, last, err)
+		}
+		last = report.Messages
+		select {
+		case err := <-submitted:
+			if err != nil {
+				t.Fatal(err)
+			}
+			more = false
+		default:
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}
