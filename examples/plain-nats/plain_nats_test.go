@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tasker-go/tasker"
+	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/examples/internal/readme"
 	"github.com/tasker-go/tasker/infra/loghandler"
 	"github.com/tasker-go/tasker/infra/natsserver"
@@ -170,27 +172,30 @@ func TestWhatIsRefusedIsSaid(t *testing.T) {
 	})
 }
 
-// A result over 128 KiB is not in the event.
-func TestLargeResultsAreReadFromTheObjectStore(t *testing.T) {
+// A result over 1 KiB is not repeated at the end of the task, and one over 128 KiB stands in no event at all.
+func TestLargeResultsAreReadWhereTheyAre(t *testing.T) {
 	each(t, func(t *testing.T, p program) {
-		text := strings.Repeat("0123456789", 30_000)
 		large := tasker.Define("order").Version("2.0.0").
-			Step("pack", tasker.Handle(func(context.Context, struct{}) (string, error) { return text, nil })).Output("pack").MustBuild()
+			Step("ship", tasker.Handle(func(_ context.Context, in struct{ ID int }) (string, error) {
+				return strings.Repeat("0123456789", in.ID), nil
+			})).Output("ship").MustBuild()
 		_, p.url = engine(t, large)
-		output, ok := p.run("submit", "1")
-		found := result.FindStringSubmatch(output)
-		if !ok || found == nil {
-			t.Fatalf("no result:\n%s", output)
-		}
-		if strings.HasSuffix(p.args[0], ".mjs") { // says where it is
-			if !strings.Contains(found[1], `"blob":"sha256-`) {
-				t.Errorf("the result is %.100s", found[1])
+		for _, n := range []int{200, 30_000} {
+			output, ok := p.run("submit", strconv.Itoa(n))
+			found := result.FindStringSubmatch(output)
+			if !ok || found == nil {
+				t.Fatalf("no result:\n%s", output)
 			}
-			return
-		}
-		var got string
-		if err := json.Unmarshal([]byte(found[1]), &got); err != nil || got != text {
-			t.Errorf("%v: the result is %.100s… of %d bytes", err, got, len(got))
+			if strings.HasSuffix(p.args[0], ".mjs") && 10*n > domain.InlineLog { // says where it is
+				if !strings.Contains(found[1], `"blob":"sha256-`) {
+					t.Errorf("the result is %.100s", found[1])
+				}
+				continue
+			}
+			var got string
+			if err := json.Unmarshal([]byte(found[1]), &got); err != nil || got != strings.Repeat("0123456789", n) {
+				t.Errorf("%v: the result of %d bytes is %.100s… of %d", err, 10*n, found[1], len(got))
+			}
 		}
 	})
 }
