@@ -176,7 +176,12 @@ func TestAnEngineNeedsNoMoreThanItsRole(t *testing.T) {
 	config := face.Config{URL: url, NATSOptions: access("engine", env), Logger: logger}
 	runDummy(t, config, func(*face.Engine) {
 		t.Run("the operator commands", func(t *testing.T) { operate(t, url, env) })
+		t.Run("the submitter submits", func(t *testing.T) { submit(t, url, env) })
 		t.Run("the reader reads", func(t *testing.T) { readLog(t, url, env) })
+		t.Run("the reader has the server write, and nobody believes it", func(t *testing.T) {
+			forge(t, url, env)
+			operate(t, url, env)
+		})
 	})
 	runDummy(t, config, nil) // on what is there now
 	if v := logged.violations(); len(v) > 0 {
@@ -219,6 +224,7 @@ func operate(t *testing.T, url string, env map[string]string) {
 	if s, err := c.Status(ctx); err != nil || len(s.Engines) != 1 {
 		t.Errorf("status: %+v %v", s, err)
 	}
+	lookAfterDeadLetters(ctx, t, c, connect(t, url, access("operator", env)...))
 	if v := logged.violations(); len(v) > 0 {
 		t.Errorf("the operator was refused something:\n%s", strings.Join(v, ""))
 	}
@@ -245,5 +251,70 @@ func readLog(t *testing.T, url string, env map[string]string) {
 	defer stop()
 	if _, err := c.Submit(short, "dummy_task", map[string]bool{"dummy": true}); err == nil {
 		t.Error("the reader submits tasks")
+	}
+}
+
+// submit asks for tasks as a program without our SDK does: by JetStream, and by request and reply.
+func submit(t *testing.T, url string, env map[string]string) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	nc := connect(t, url, access("submitter", env)...)
+	inbox := nc.NewInbox()
+	answers, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := nc.RequestMsgWithContext(ctx, &nats.Msg{
+		Subject: "tasker.submit.task.default.dummy_task", Data: []byte(`{"context": {"dummy": true}}`), Header: nats.Header{"Tasker-Reply-To": {inbox}},
+	})
+	if err != nil || !strings.Contains(string(stored.Data), `"stream":"TASKER_INBOX"`) {
+		t.Fatalf("the request is not stored: %v %v", stored, err)
+	}
+	answer, err := answers.NextMsgWithContext(ctx)
+	if err != nil || !strings.Contains(string(answer.Data), `"created":true`) {
+		t.Fatalf("the answer is %v, %v", answer, err)
+	}
+	answer, err = nc.RequestWithContext(ctx, "tasker.submit.request.default.dummy_task", []byte(`{"context": {"dummy": true}}`))
+	if err != nil || !strings.Contains(string(answer.Data), `"created":true`) {
+		t.Fatalf("the answer is %v, %v", answer, err)
+	}
+}
+
+// forge has the server copy one partition into the other, which whoever may create consumers can.
+func forge(t *testing.T, url string, env map[string]string) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	nc := connect(t, url, access("reader", env)...)
+	for _, c := range [][2]string{{"00", "01"}, {"01", "00"}} {
+		stream := "TASKER_LOG_1_" + c[0]
+		body := `{"stream_name":"` + stream + `","config":{"name":"forger","deliver_subject":"tasker.log.1.` + c[1] + `","deliver_policy":"all","ack_policy":"none","mem_storage":true}}`
+		answer, err := nc.RequestWithContext(ctx, "$JS.API.CONSUMER.CREATE."+stream+".forger", []byte(body))
+		if err != nil || strings.Contains(string(answer.Data), `"error"`) {
+			t.Fatalf("the test has to be made anew: %v %v", answer, err)
+		}
+	}
+}
+
+// lookAfterDeadLetters sends two requests that no engine can take, mends one and drops the other.
+func lookAfterDeadLetters(ctx context.Context, t *testing.T, c *face.Client, nc *nats.Conn) {
+	t.Helper()
+	for range 2 {
+		if _, err := nc.RequestWithContext(ctx, "tasker.submit.task.default.dummy_task", []byte("garbage")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var letters []face.DeadLetter
+	await(t, "two dead letters", func() bool {
+		var err error
+		if letters, err = c.DeadLetters(ctx, face.DeadLetterFilter{}); err != nil {
+			t.Fatal(err)
+		}
+		return len(letters) == 2
+	})
+	if err := c.Requeue(ctx, letters[0].Sequence, map[string]bool{"dummy": true}); err != nil {
+		t.Error(err)
+	}
+	if n, err := c.DropDeadLetters(ctx, ""); err != nil || n != 1 {
+		t.Errorf("%d dead letters dropped, %v", n, err)
 	}
 }
