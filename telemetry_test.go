@@ -183,7 +183,9 @@ func TestAnEngineMeasuresWhatItDoes(t *testing.T) {
 		e.MustSubmit("order", nil)
 		e.Advance(time.Minute)
 		cancel() // the subscriber falls behind
-		<-attached
+		if err := <-attached; err != nil {
+			t.Error(err)
+		}
 		id := e.MustSubmit("order", nil)
 		e.Advance(time.Minute)
 		got := families(t, registry)

@@ -36,6 +36,9 @@ type Options struct {
 	Attach     bool          // a durable subscriber that does nothing listens to everything
 	// SnapshotBytes is Config.SnapshotBytes.
 	SnapshotBytes int64
+	// Configure changes the engine's configuration, and Ended looks at the engine after its end; nil: nothing.
+	Configure func(*tasker.Config) `json:"-"`
+	Ended     func(*tasker.Engine) `json:"-"`
 }
 
 // Report is one measurement. Times are in microseconds, sizes in bytes unless their name says otherwise.
@@ -110,7 +113,11 @@ func Run(ctx context.Context, o Options) (Report, error) {
 }
 
 func withEngine(ctx context.Context, srv *natsserver.Server, o Options, shape shape, f func(*tasker.Engine) error) error {
-	e, err := tasker.New(ctx, tasker.Config{Connect: srv.Connect, StoreLimit: srv.MaxStore(), Durability: string(o.Durability), Partitions: o.Partitions, SnapshotBytes: o.SnapshotBytes})
+	config := tasker.Config{Connect: srv.Connect, StoreLimit: srv.MaxStore(), Durability: string(o.Durability), Partitions: o.Partitions, SnapshotBytes: o.SnapshotBytes}
+	if o.Configure != nil {
+		o.Configure(&config)
+	}
+	e, err := tasker.New(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -134,6 +141,9 @@ func withEngine(ctx context.Context, srv *natsserver.Server, o Options, shape sh
 	}
 	stop()
 	wg.Wait()
+	if o.Ended != nil {
+		o.Ended(e)
+	}
 	return errors.Join(err, ended)
 }
 

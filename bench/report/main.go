@@ -27,7 +27,7 @@ func main() {
 	out := flag.String("out", "docs/performance.md", "the page; what stands behind its marker is kept")
 	dir := flag.String("dir", "", "where the data directories go (default: the system's temporary directory)")
 	quick := flag.Bool("quick", false, "a tenth of everything, to try the report itself")
-	only := flag.String("only", "", "subscribers: print that section alone, and leave the page as it is")
+	only := flag.String("only", "", "subscribers or telemetry: print that section alone, and leave the page as it is")
 	job := flag.String("job", "", "internal: run one measurement and print it")
 	flag.Parse()
 	if *job != "" {
@@ -45,7 +45,7 @@ func main() {
 
 // task is one job in a process of its own.
 type task struct {
-	Kind     string // run, overload, fill, again, live, snapshots, subscribers
+	Kind     string // run, overload, fill, again, live, snapshots, subscribers, telemetry
 	Run      bench.Options
 	Dir      string
 	N        int
@@ -80,6 +80,8 @@ func runJob(text string) error {
 		err = bench.Live(ctx, t.Dir, t.N)
 	case "subscribers":
 		result, err = bench.Subscribers(ctx, t.Dir, subscribersOptions(t.Seconds))
+	case "telemetry":
+		result, err = bench.Telemetry(ctx, bench.TelemetryOptions{Dir: t.Dir, Rounds: t.N, Slice: time.Duration(t.Seconds * float64(time.Second))})
 	case "snapshots":
 		result, err = bench.Snapshots(ctx, t.Dir, t.N, time.Duration(t.Seconds*float64(time.Second)))
 	}
@@ -141,10 +143,13 @@ func report(out, dir, only string, quick bool) error {
 	}
 	page := &strings.Builder{}
 	if only != "" {
-		if only != "subscribers" {
-			return fmt.Errorf("-only %q: there is subscribers", only)
+		section, ok := map[string]func(*strings.Builder, string, func(float64) float64) error{
+			"subscribers": writeSubscribers, "telemetry": writeTelemetry,
+		}[only]
+		if !ok {
+			return fmt.Errorf("-only %q: there are subscribers and telemetry", only)
 		}
-		err := writeSubscribers(page, root, scale)
+		err := section(page, root, scale)
 		fmt.Print(page)
 		return err
 	}
@@ -289,7 +294,10 @@ func writeRest(page *strings.Builder, root string, scale func(float64) float64) 
 		"that a partition's loop was busy before it sent its next commit: %s while a snapshot was written, %s otherwise. The longest that a sent\n"+
 		"commit waited for its acknowledgement: %s and %s. At most 20 ms are asked for.\n", thousands(float64(s.Live)), s.Seconds, thousands(s.TasksPerS), s.Snapshots,
 		s.SnapshotMB, span(s.TurnSnapshot), span(s.Turn), span(s.AckSnapshot), span(s.Ack))
-	return writeSubscribers(page, root, scale)
+	if err := writeSubscribers(page, root, scale); err != nil {
+		return err
+	}
+	return writeTelemetry(page, root, scale)
 }
 
 func thousands(f float64) string {
