@@ -154,7 +154,7 @@ func (i *intake) bury(ctx context.Context, m domain.IntakeMessage, receipt Recei
 		},
 		Subject: m.Subject, Original: m.Header, Data: m.Data,
 	}
-	if !receipt.ID.IsZero() {
+	if errors.Is(err, ErrIdempotencyMismatch) { // the task that has the key
 		letter.Headers["Tasker-Task"] = receipt.ID.String()
 	}
 	if failed := i.engine.store.DeadLetters().Put(ctx, letter); failed != nil {

@@ -152,7 +152,10 @@ func (a *app) connectDirectory(ctx context.Context, data string, need access, st
 		}
 		return nil, &failure{code: exitEngine, err: err, hint: "start one with `" + start + "`"}
 	}
-	o := hostOptions{data: data, durability: string(natsserver.Strict), drain: -1, logger: a.logger(a.stderrLines(), false)}
+	o := hostOptions{
+		data: data, durability: string(natsserver.Strict), drain: -1, logger: a.logger(a.stderrLines(), false),
+		config: tasker.Config{NoIntake: true}, // what waits there is for an engine with handlers
+	}
 	if need == readsLog {
 		return a.readDirectory(ctx, o)
 	}

@@ -32,6 +32,7 @@ var verbs = []func(*app) *cobra.Command{
 	newHealthCommand,
 	newSubscriberCommand,
 	newPruneCommand,
+	newDeadCommand,
 	newLogCommand,
 	newVersionCommand,
 	newBenchCommand,

@@ -46,6 +46,7 @@ func (r *runner) run(ctx context.Context) error {
 	r.log = r.logger(r.progress.say, false)
 	r.host, err = newHost(ctx, hostOptions{
 		data: r.flags.data, durability: r.flags.durability, drain: runDrain, logger: r.log,
+		config: tasker.Config{NoIntake: true}, // it knows one definition, and what waits there may want others
 	})
 	if errors.Is(err, natsserver.ErrLocked) && r.def != nil {
 		if _, noServer := os.Stat(servingPath(r.flags.data)); noServer == nil {

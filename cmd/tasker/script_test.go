@@ -76,6 +76,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "mask": mask, "until": until, "sigterm": sigterm, "garbage": garbage, "capture": capture,
+			"publish": publish,
 		},
 	})
 }
