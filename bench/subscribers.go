@@ -58,14 +58,16 @@ type SubscriberRatio struct {
 // subscriber is one that is compared.
 type subscriber struct {
 	name, does string
-	handle     func(context.Context) error
+	// from: one that cannot keep up is far behind before long, so that is where it begins.
+	from   domain.Start
+	handle func(context.Context) error
 }
 
 var errUseless = errors.New("this subscriber always fails")
 
 var subscriberKinds = []subscriber{
-	{"idle", "returns at once", func(context.Context) error { return nil }},
-	{"slow", "takes 10 ms per event", func(ctx context.Context) error {
+	{"idle", "returns at once", tasker.FromNew, func(context.Context) error { return nil }},
+	{"slow", "takes 10 ms per event", tasker.FromBeginning, func(ctx context.Context) error {
 		timer := time.NewTimer(10 * time.Millisecond)
 		defer timer.Stop()
 		select {
@@ -75,8 +77,8 @@ var subscriberKinds = []subscriber{
 			return ctx.Err()
 		}
 	}},
-	{"failing", "fails always, and is tried again", func(context.Context) error { return errUseless }},
-	{"useless", "gives every event up, so that it is parked", func(context.Context) error { return tasker.Permanent(errUseless) }},
+	{"failing", "fails always, and is tried again", tasker.FromBeginning, func(context.Context) error { return errUseless }},
+	{"useless", "gives every event up, so that it is parked", tasker.FromBeginning, func(context.Context) error { return tasker.Permanent(errUseless) }},
 }
 
 // Subscribers measures in one process, on a strict log in dir: first how one that does nothing keeps up, then, in
@@ -273,7 +275,7 @@ func (s *subscribersBench) measure(ctx context.Context, kind subscriber, told *S
 	runtime.GC() // not of what the one before has left
 	var l *listening
 	if kind.handle != nil {
-		l = s.attach(ctx, kind, tasker.FromNew)
+		l = s.attach(ctx, kind, kind.from)
 	}
 	_, err := s.run(ctx, s.slice/3)
 	var m measured
