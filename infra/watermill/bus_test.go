@@ -270,6 +270,27 @@ func TestRunSaysWhyItsSubscriptionsHaveEnded(t *testing.T) {
 	})
 }
 
+func TestASubscriptionThatCannotBeginEndsTheBus(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := memlog.New(memlog.Options{})
+		var log bytes.Buffer
+		c := watermill.BusConfig{Events: watermill.EventsConfig{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
+		b := newBus(t, client(t, s), c)
+		if err := b.Handle(
+			cqrs.NewEventHandler("good", func(context.Context, *domain.TaskAnnotated) error { return nil }),
+			cqrs.NewEventHandler("not.good", func(context.Context, *domain.TaskAnnotated) error { return nil }),
+		); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Run(t.Context()); err == nil || !strings.Contains(err.Error(), `"not.good": want a name`) {
+			t.Errorf("Run: %v", err)
+		}
+		if err := b.Run(t.Context()); err == nil {
+			t.Error("it runs twice")
+		}
+	})
+}
+
 func TestABusRecoversFromPanicsAndParksWithTheReason(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := memlog.New(memlog.Options{})

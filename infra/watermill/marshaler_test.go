@@ -135,3 +135,16 @@ func FuzzRecordOf(f *testing.F) {
 		}
 	})
 }
+
+func TestCorrelationsOfManyTasksAreRememberedAndTheOldestForgotten(t *testing.T) {
+	o := newOrigins(nil, false, nil)
+	id := func(n int) domain.TaskID { return domain.TaskID{0: byte(n >> 16), 1: byte(n >> 8), 2: byte(n), 3: 1} }
+	for n := range 3 * rememberedTasks {
+		o.remember(id(n), domain.TaskCreated{})
+	}
+	for n, want := range map[int]bool{3*rememberedTasks - 1: true, 2*rememberedTasks - 1: true, rememberedTasks: true, rememberedTasks - 1: false, 0: false} {
+		if got, found := o.recall(id(n)); found != want || found && got != id(n).String() {
+			t.Errorf("task %d of %d: %q, %t", n, 3*rememberedTasks, got, found)
+		}
+	}
+}
