@@ -55,7 +55,7 @@ func (w *workload) register(t *testing.T) {
 		}
 		return in, nil
 	})
-	hang := face.Handle(func(ctx context.Context, in input) (input, error) { <-ctx.Done(); return nil, ctx.Err() })
+	hang := face.Handle(func(ctx context.Context, _ input) (input, error) { <-ctx.Done(); return nil, ctx.Err() })
 	slow := face.Handle(func(ctx context.Context, in input) (input, error) {
 		select {
 		case <-ctx.Done():
