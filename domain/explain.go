@@ -225,7 +225,7 @@ func (x explainer) fix(e Explanation, verbs ...Command) Explanation {
 func commandOf(id TaskID, v Command) string {
 	step := func(verb, name string) string { return "tasker step " + verb + " " + id.String() + " " + name }
 	task := func(verb string) string { return "tasker task " + verb + " " + id.String() }
-	switch v := v.(type) {
+	switch v := v.(type) { //nolint:gochecksumtype // those that explanations name
 	case RetryTask:
 		return task("retry")
 	case ResolveTask:

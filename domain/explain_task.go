@@ -11,7 +11,7 @@ func (x explainer) ended() Explanation {
 	e := x.say(ReasonTaskEnded, "the task is %s: nothing more happens to it", t.State)
 	e.Since = t.EndedAt
 	r, known := x.last(func(e Event) bool {
-		switch e.(type) {
+		switch e.(type) { //nolint:gochecksumtype // what ends a task
 		case TaskCompleted, TaskCancelled, TaskResolvedManually:
 			return true
 		}
@@ -21,7 +21,7 @@ func (x explainer) ended() Explanation {
 		return e
 	}
 	e.Evidence = r.ID()
-	switch done := r.Event.(type) {
+	switch done := r.Event.(type) { //nolint:gochecksumtype // what was looked for, but for the plain end
 	case TaskCancelled:
 		e.Text = "the task was cancelled" + by(r, done.Reason)
 	case TaskResolvedManually:
@@ -40,7 +40,8 @@ func (x explainer) failed() Explanation {
 		e.Hint = "submit a new task; how long a failed one is kept: --error-retention"
 		return e
 	}
-	blame, e := t.Culprits(), Explanation{}
+	blame := t.Culprits()
+	var e Explanation
 	switch {
 	case t.Failed == FailDeadline:
 		e = x.say(ReasonDeadline, "the task was not over by its deadline%s", when(", ", t.Deadline))
@@ -123,25 +124,20 @@ func (x explainer) held(h Hold, step int) Explanation {
 			e.Since = x.readySince(step)
 		}
 	}
-	switch h.Reason {
-	case ReasonNoOwner:
-		e.Hint = "start an engine on this log: tasker serve"
-	case ReasonStoreFull:
-		e.Hint = "make room: tasker prune, or raise the limit of the store"
-	case ReasonLogAway:
-		e.Hint = "bring NATS back; the owner goes on by itself"
-	case ReasonNoHandler:
-		e.Hint = "start an engine that registers the handler, or register it in this one"
-	case ReasonNoSlot:
-		e.Hint = "wait for one to end, or raise --slots"
-	case ReasonNoHandlerSlot:
-		e.Hint = "wait for one to end, or raise Config.SlotsPerHandler"
-	case ReasonHandlerLeaks:
-		e.Hint = "make the handler watch its context, and restart the engine"
-	case ReasonClosed:
-		e.Hint = "the text says what is to be decided; tasker status shows the partition"
-	}
+	e.Hint = holdHints[h.Reason]
 	return e
+}
+
+// holdHints say what to do where no command of ours is the answer.
+var holdHints = map[Reason]string{
+	ReasonNoOwner:       "start an engine on this log: tasker serve",
+	ReasonStoreFull:     "make room: tasker prune, or raise the limit of the store",
+	ReasonLogAway:       "bring NATS back; the owner goes on by itself",
+	ReasonNoHandler:     "start an engine that registers the handler, or register it in this one",
+	ReasonNoSlot:        "wait for one to end, or raise --slots",
+	ReasonNoHandlerSlot: "wait for one to end, or raise Config.SlotsPerHandler",
+	ReasonHandlerLeaks:  "make the handler watch its context, and restart the engine",
+	ReasonClosed:        "the text says what is to be decided; tasker status shows the partition",
 }
 
 func (x explainer) holdText(h Hold, step int) string {
@@ -149,7 +145,7 @@ func (x explainer) holdText(h Hold, step int) string {
 	if step >= 0 {
 		handler = x.t.Template(step).Handler
 	}
-	switch h.Reason {
+	switch h.Reason { //nolint:exhaustive // what tasks and steps say of themselves is no hold
 	case ReasonNoOwner:
 		return fmt.Sprintf("no engine has partition %02d, which the task is in", x.c.Partition)
 	case ReasonLoading:

@@ -33,7 +33,7 @@ func unexplained(r *scenario.Run, slots int) string {
 	}
 	at, _ := t.NextRetry()
 	right := false
-	switch e.Reason { //nolint:gochecksumtype // what cannot be in this model is wrong
+	switch e.Reason { //nolint:exhaustive // what cannot be in this model is wrong
 	case domain.ReasonTaskEnded:
 		right = t.State.Ended()
 	case domain.ReasonTaskFailed:
@@ -72,7 +72,7 @@ func unmoved(r *scenario.Run, e domain.Explanation) string {
 	case e.Until != 0 || e.Hint != "":
 		return ""
 	}
-	switch e.Reason { //nolint:gochecksumtype // the others need a way on
+	switch e.Reason { //nolint:exhaustive // the others need a way on
 	case domain.ReasonStepRunning, domain.ReasonParents, domain.ReasonTaskEnded, domain.ReasonStepOver, domain.ReasonStepCancelled:
 		return ""
 	}

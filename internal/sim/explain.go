@@ -27,7 +27,7 @@ func (p *process) unexplained(t *domain.Task) string {
 	}
 	ctx := t.ExecutionContext()
 	right := false
-	switch e.Reason { //nolint:gochecksumtype // what cannot be in this world is wrong
+	switch e.Reason { //nolint:exhaustive // what cannot be in this world is wrong
 	case domain.ReasonTaskPaused:
 		right = t.Paused
 	case domain.ReasonStepRunning, domain.ReasonStepSleeping:

@@ -17,7 +17,7 @@ func (e *Executor) Hold(d *domain.Definition, step int) domain.Hold {
 		return domain.Hold{Reason: domain.ReasonNoHandler}
 	}
 	h := e.slots.hold(name)
-	switch h.Reason { //nolint:gochecksumtype // the others have no holders
+	switch h.Reason { //nolint:exhaustive // the others have no holders
 	case domain.ReasonNoSlot:
 		h.Holders = e.holders("")
 	case domain.ReasonNoHandlerSlot:
