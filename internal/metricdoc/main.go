@@ -34,8 +34,9 @@ Every process reports what it does itself: of partitions, those that it owns. Su
 process.
 
 Labels are bounded, so that an engine never has more than %d series, whatever it runs: the first %d definitions have series of
-their own, the first %d of them histograms, and so have the first %d steps and the first %d handlers; what comes later is counted
-under ` + "`other`" + `. Ids, correlation ids and texts of errors are never labels. A histogram is ` + "`_bucket{le}`, `_sum` and `_count`" + `.
+their own, the first %d of them histograms, and so have the first %d steps, %d pairs of step and kind of failure, %d handlers
+and %d subscribers; what comes later is counted under ` + "`other`" + `. Ids, correlation ids and texts of errors are never
+labels. A histogram is ` + "`_bucket{le}`, `_sum` and `_count`" + `.
 
 | label | |
 |---|---|
@@ -49,7 +50,8 @@ under ` + "`other`" + `. Ids, correlation ids and texts of errors are never labe
 
 func page() string {
 	b := &strings.Builder{}
-	fmt.Fprintf(b, head, telemetry.MaxSeries, telemetry.MaxDefinitions, telemetry.MaxHistograms, telemetry.MaxSteps, telemetry.MaxHandlers)
+	fmt.Fprintf(b, head, telemetry.MaxSeries, telemetry.MaxDefinitions, telemetry.MaxHistograms, telemetry.MaxSteps,
+		telemetry.MaxFailures, telemetry.MaxHandlers, telemetry.MaxSubscribers)
 	group := ""
 	for _, m := range telemetry.List() {
 		if m.Group != group {
