@@ -26,7 +26,7 @@ const (
 type SubscriberConfig struct {
 	// URL is the server's address, as for nats.Connect; "" is nats://127.0.0.1:4222.
 	URL string
-	// NatsOptions are for the connections: each subscription has one of its own.
+	// NatsOptions are for the connections: each subscription has two of its own.
 	NatsOptions []nats.Option
 
 	// Group is required: all subscriptions of a group to a topic share its messages and go on where they stopped.
@@ -105,7 +105,7 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 		return fmt.Errorf("initialize the subscription to %s: %w", topic, err)
 	}
 	defer nc.Close()
-	if err := s.createConsumer(context.Background(), nc, topic); err != nil {
+	if _, err := s.createConsumer(context.Background(), nc, topic); err != nil {
 		return fmt.Errorf("initialize the subscription to %s: %w", topic, err)
 	}
 	return nil
@@ -122,33 +122,42 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
 	}
-	sub, err := s.subscribe(ctx, nc, topic)
+	control, err := connect(s.cfg.URL, s.cfg.NatsOptions)
 	if err != nil {
 		nc.Close()
+		return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
+	}
+	sub, err := s.subscribe(ctx, nc, control, topic)
+	if err != nil {
+		nc.Close()
+		control.Close()
 		return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
 	}
 	return sub.out, nil
 }
 
-const requestTimeout = 10 * time.Second
+const (
+	requestTimeout = 10 * time.Second
+	flushTimeout   = time.Second // for what is given back at the end
+)
 
 // createConsumer makes the durable push consumer before the stock package can: that one would delete what it created.
-func (s *Subscriber) createConsumer(ctx context.Context, nc *nats.Conn, topic string) error {
+func (s *Subscriber) createConsumer(ctx context.Context, nc *nats.Conn, topic string) (js.PushConsumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	j, err := js.New(nc)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	name := s.cfg.Stream
 	if name == "" {
 		if name, err = j.StreamNameBySubject(ctx, topic); err != nil {
-			return fmt.Errorf("no stream listens on %q: create one first: %w", topic, err)
+			return nil, fmt.Errorf("no stream listens on %q: create one first: %w", topic, err)
 		}
 	}
 	stream, err := j.Stream(ctx, name)
 	if err != nil {
-		return fmt.Errorf("stream %s: %w", name, err)
+		return nil, fmt.Errorf("stream %s: %w", name, err)
 	}
 	durable := s.durable(topic)
 	want := js.ConsumerConfig{
@@ -160,17 +169,18 @@ func (s *Subscriber) createConsumer(ctx context.Context, nc *nats.Conn, topic st
 	if err == nil {
 		has := there.CachedInfo().Config
 		if has.AckWait == want.AckWait && has.MaxAckPending == want.MaxAckPending {
-			return nil
+			return there, nil
 		}
 		has.AckWait, has.MaxAckPending = want.AckWait, want.MaxAckPending
 		want = has
 	} else if !errors.Is(err, js.ErrConsumerNotFound) {
-		return fmt.Errorf("consumer %s of stream %s: %w", durable, name, err)
+		return nil, fmt.Errorf("consumer %s of stream %s: %w", durable, name, err)
 	}
-	if _, err := stream.CreateOrUpdatePushConsumer(ctx, want); err != nil {
-		return fmt.Errorf("create consumer %s of stream %s: %w", durable, name, err)
+	made, err := stream.CreateOrUpdatePushConsumer(ctx, want)
+	if err != nil {
+		return nil, fmt.Errorf("create consumer %s of stream %s: %w", durable, name, err)
 	}
-	return nil
+	return made, nil
 }
 
 // durable is another name than that of a jetstream.Subscriber of the same group, which needs another kind of consumer.

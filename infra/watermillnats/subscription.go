@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	stock "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/nats"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
+	js "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tasker-go/tasker/infra/watermill/jetstream"
 )
@@ -18,10 +21,13 @@ import (
 // its way through it then, or it sends on its closed channel or forgets an acknowledgement.
 type subscription struct {
 	s     *Subscriber
-	nc    *nats.Conn
+	nc    *nats.Conn // the stock subscriber's
 	stock *stock.Subscriber
-	gate  *gate
-	out   chan *message.Message
+	// control is for what is done beside it.
+	control  *nats.Conn
+	consumer js.PushConsumer
+	gate     *gate
+	out      chan *message.Message
 
 	closeOnce sync.Once
 	closing   chan struct{}
@@ -33,12 +39,13 @@ type subscription struct {
 	err       error // of closing; read after done
 }
 
-func (s *Subscriber) subscribe(ctx context.Context, nc *nats.Conn, topic string) (*subscription, error) {
-	if err := s.createConsumer(ctx, nc, topic); err != nil {
+func (s *Subscriber) subscribe(ctx context.Context, nc, control *nats.Conn, topic string) (*subscription, error) {
+	consumer, err := s.createConsumer(ctx, control, topic)
+	if err != nil {
 		return nil, err
 	}
 	sub := &subscription{
-		s: s, nc: nc, gate: &gate{}, out: make(chan *message.Message),
+		s: s, nc: nc, control: control, consumer: consumer, gate: &gate{}, out: make(chan *message.Message),
 		closing: make(chan struct{}), timedOut: make(chan struct{}), gone: make(chan struct{}), done: make(chan struct{}),
 	}
 	users := nc.Opts.ClosedCB
@@ -49,20 +56,19 @@ func (s *Subscriber) subscribe(ctx context.Context, nc *nats.Conn, topic string)
 		}
 	})
 	durable := s.durable(topic)
-	var err error
 	sub.stock, err = stock.NewSubscriberWithNatsConn(nc, stock.SubscriberSubscriptionConfig{
 		Unmarshaler:      sub.gate,
 		SubscribersCount: s.cfg.Workers,
 		AckWaitTimeout:   s.cfg.AckWait,
 		CloseTimeout:     s.cfg.CloseTimeout,
-		NakDelay:         delay(s.cfg.NackBackoff),
+		NakDelay:         sub,
 		QueueGroupPrefix: durable,
 		JetStream: stock.JetStreamConfig{
 			DurablePrefix:    durable,
 			AckAsync:         true, // a lost acknowledgement is a second delivery; a round trip for each is 4 times slower
 			SubscribeOptions: []nats.SubOpt{nats.ManualAck()}[:1:1],
 		},
-	}, s.logger)
+	}, quiet{s.logger})
 	if err != nil {
 		return nil, err
 	}
@@ -116,21 +122,78 @@ func (s *subscription) shutdown() {
 	defer timeout.Stop()
 	select {
 	case <-s.gate.close():
+		s.drain()
 	case <-timeout.C:
 		s.err = errors.New("watermill-nats subscriber: handlers did not end within CloseTimeout: their messages are delivered again")
+		_ = s.stock.Close() // cuts them off; whether it could drain the connection does not matter now
 	}
 	s.unwatch()
-	if err := s.stock.Close(); err != nil { // drains the connection, unless it fails
-		s.err = errors.Join(s.err, err)
-		s.nc.Close()
-	}
+	s.nc.Close()
 	<-s.gone
 	s.release()
+	if err := s.control.FlushTimeout(flushTimeout); err != nil {
+		s.s.logger.Error("messages may not have been given back: they are delivered again after AckWait", err, nil)
+	}
+	s.control.Close()
 	close(s.out)
 	s.s.mu.Lock()
 	delete(s.s.open, s)
 	s.s.mu.Unlock()
 	close(s.done)
+}
+
+// drain closes the connection first: what the server sent meanwhile comes to the gate, and goes back over the other connection
+// once nothing can come any more. Closed in its own order, the stock subscriber throws that away, and the server waits until
+// AckWait is over; given back earlier, it would come again at once.
+func (s *subscription) drain() {
+	s.settle()
+	if err := s.nc.Drain(); err != nil {
+		s.nc.Close()
+	}
+	<-s.gone
+	if err := s.stock.Close(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		s.err = err
+	}
+	for _, reply := range s.gate.heldBack() {
+		if err := s.control.Publish(reply, []byte("-NAK")); err != nil {
+			s.s.logger.Error("a message is not given back: it is delivered again after AckWait", err, nil)
+		}
+	}
+}
+
+const (
+	settleTries = 20
+	settleEvery = 5 * time.Millisecond
+)
+
+// settle waits, not for long, until the server has heard of the last acknowledgements and sent what they made room for: a
+// message that it sends while it hears that nobody listens any more comes again only after AckWait. Other members of the group keep it from
+// ever being still.
+func (s *subscription) settle() {
+	tick := time.NewTicker(settleEvery)
+	defer tick.Stop()
+	for range settleTries {
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+		info, err := s.consumer.Info(ctx)
+		cancel()
+		if err != nil {
+			return
+		}
+		held := len(s.gate.heldBack())
+		if info.NumAckPending <= held && (held >= s.s.cfg.Workers || info.NumPending == 0) {
+			return
+		}
+		<-tick.C
+	}
+}
+
+// quiet leaves out what the stock subscriber says about a connection that was closed before it, and about the gate.
+type quiet struct{ watermill.LoggerAdapter }
+
+func (q quiet) Error(msg string, err error, fields watermill.LogFields) {
+	if !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, errClosing) {
+		q.LoggerAdapter.Error(msg, err, fields)
+	}
 }
 
 // gate reads messages for the stock subscriber, which begins with that: what it lets in is on its way until the stock
@@ -139,16 +202,18 @@ type gate struct {
 	mu     sync.Mutex
 	inside int
 	empty  chan struct{} // set when closed; closed when nobody is inside
+	held   []string      // reply subjects of what came after that
 }
 
 var errClosing = errors.New("closing: the message goes back")
 
-// Unmarshal reads whatever a consumer delivers. Once the gate is closed it gives the message back to the server.
+// Unmarshal reads whatever a consumer delivers. Once the gate is closed it keeps the message for those who give it back.
 func (g *gate) Unmarshal(raw *nats.Msg) (*message.Message, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.empty != nil {
-		return nil, errors.Join(errClosing, raw.Nak())
+		g.held = append(g.held, raw.Reply)
+		return nil, errClosing
 	}
 	m, err := jetstream.Unmarshal(raw)
 	if err == nil {
@@ -177,8 +242,19 @@ func (g *gate) close() <-chan struct{} {
 	return g.empty
 }
 
-// delay is a backoff in the stock package's words.
-type delay func(delivered uint64) time.Duration
+func (g *gate) heldBack() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.held)
+}
 
-// WaitTime is never negative: that means termination there.
-func (d delay) WaitTime(delivered uint64) time.Duration { return max(d(delivered), 0) }
+// WaitTime is the stock package's word for a backoff. It is never negative: that means termination there. At the end nothing
+// is delayed: it would come when nobody listens any more.
+func (s *subscription) WaitTime(delivered uint64) time.Duration {
+	select {
+	case <-s.closing:
+		return 0
+	default:
+		return max(s.s.cfg.NackBackoff(delivered), 0)
+	}
+}

@@ -11,21 +11,21 @@ import (
 	js "github.com/nats-io/nats.go/jetstream"
 )
 
-// put stores a message as a client does that knows nothing of Watermill.
-func put(t testing.TB, j js.JetStream, subject string, h nats.Header, data string) {
+// put stores a message on orders.1 as a client does that knows nothing of Watermill.
+func put(t testing.TB, j js.JetStream, h nats.Header, data string) {
 	t.Helper()
-	_, err := j.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Header: h, Data: []byte(data)})
+	_, err := j.PublishMsg(t.Context(), &nats.Msg{Subject: "orders.1", Header: h, Data: []byte(data)})
 	must(t, err)
 }
 
 func TestMessagesOfOtherClientsAreRead(t *testing.T) {
 	nc, j := connect(t)
-	put(t, j, "orders.1", nil, "no headers")
-	put(t, j, "orders.1", nats.Header{"Accept": {"a", "b"}, "lower": {"c"}, "None": {""}, "nats-ttl-like": {"x"}}, "many values")
-	put(t, j, "orders.1", nats.Header{uuidHeader: {"one", "two"}}, "two UUIDs")
-	put(t, j, "orders.1", nats.Header{"Nats-Msg-Id": {"7"}, "Nats-Expected-Last-Sequence": {"3"}, "_jetstream_sequence": {"99"}}, "the server's and our own")
-	put(t, j, "orders.1", nats.Header{"Bad": {"\xff\xfe"}}, "\xff\x00\xfe")
-	put(t, j, "orders.1", nil, "")
+	put(t, j, nil, "no headers")
+	put(t, j, nats.Header{"Accept": {"a", "b"}, "lower": {"c"}, "None": {""}, "nats-ttl-like": {"x"}}, "many values")
+	put(t, j, nats.Header{uuidHeader: {"one", "two"}}, "two UUIDs")
+	put(t, j, nats.Header{"Nats-Msg-Id": {"7"}, "Nats-Expected-Last-Sequence": {"3"}, "_jetstream_sequence": {"99"}}, "the server's and our own")
+	put(t, j, nats.Header{"Bad": {"\xff\xfe"}}, "\xff\x00\xfe")
+	put(t, j, nil, "")
 	ch := subscribe(t, subscriber(t, nc, SubscriberConfig{UntilCaughtUp: true}), "orders.1")
 	type seen struct {
 		uuid, payload string
@@ -72,9 +72,9 @@ var statuses = []nats.Header{
 func TestAStoredMessageCannotSpeakForTheServer(t *testing.T) {
 	nc, j := connect(t)
 	for _, h := range statuses {
-		put(t, j, "orders.1", h, "")
+		put(t, j, h, "")
 	}
-	put(t, j, "orders.1", nil, "the last")
+	put(t, j, nil, "the last")
 	ch := subscribe(t, subscriber(t, nc, SubscriberConfig{AckWait: longAckWait}), "orders.1")
 	for _, h := range statuses {
 		m := receive(t, ch)

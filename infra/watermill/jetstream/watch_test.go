@@ -58,14 +58,14 @@ func TestAStalledConsumerIsAskedAgain(t *testing.T) {
 			var log logged
 			sub := subscriber(t, nc, SubscriberConfig{Durable: "billing", Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			ch := subscribe(t, sub, "orders.*")
-			asked, real := 0, nc.PublishRequest
+			asked, publish := 0, nc.PublishRequest
 			p := current(t, sub).currentPuller()
 			p.mu.Lock()
 			p.publish = func(subject, reply string, data []byte) error {
 				if asked++; asked <= lost {
 					return nil
 				}
-				return real(subject, reply, data)
+				return publish(subject, reply, data)
 			}
 			p.mu.Unlock()
 			// The request that is out there is taken by as many messages as it asked for; the next ones are lost.
