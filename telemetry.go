@@ -111,6 +111,8 @@ func (e *Engine) process() telemetry.Process {
 	for reason, n := range e.measures.refused {
 		p.Refused[reason] = n.Load()
 	}
+	i := e.intake.stats()
+	p.Intake = telemetry.Intake{Accepted: i.Accepted, Repeated: i.Repeated, Refused: i.Refused, Retried: i.Retried}
 	s := e.executor.Stats()
 	p.Slots, p.SlotsUsed, p.SlotsLeaked, p.Late = s.Slots, s.Running, s.Leaked, s.Late
 	for _, h := range s.Handlers {

@@ -19,11 +19,15 @@ type Process struct {
 	StoreUsage float64 // 0 to 1
 	Lag        map[string]uint64
 	Refused    map[subscribers.Refusal]uint64
+	Intake     Intake
 
 	Slots, SlotsUsed, SlotsLeaked int
 	Handlers                      []HandlerSlots
 	Late                          uint64 // outcomes that came after the end of their execution
 }
+
+// Intake is what became of requests of foreign clients.
+type Intake struct{ Accepted, Repeated, Refused, Retried uint64 }
 
 // HandlerSlots is how many slots the steps of one handler have.
 type HandlerSlots struct {
@@ -195,6 +199,10 @@ func (s scrape) others(p *Process) {
 	for _, reason := range subscribers.Refusals {
 		s.counter(refused, float64(p.Refused[reason]), string(reason))
 	}
+	s.counter(intakeRequests, float64(p.Intake.Accepted), "accepted")
+	s.counter(intakeRequests, float64(p.Intake.Repeated), "repeated")
+	s.counter(intakeRequests, float64(p.Intake.Refused), "refused")
+	s.counter(intakeRequests, float64(p.Intake.Retried), "retried")
 	lags := &merged{limit: MaxSubscribers}
 	for _, name := range slices.Sorted(maps.Keys(p.Lag)) {
 		lags.add(label(name), float64(p.Lag[name]))

@@ -56,6 +56,7 @@ const (
 	timers
 	requestsWaiting
 	refused
+	intakeRequests
 	subscriberLag
 	spansExported
 	spansDropped
@@ -227,9 +228,14 @@ var list = [metricCount]Metric{
 		Help: "Submissions and commands that this process refused: queue_full, too_many_ready, too_many_live, store_full, too_many_keys.",
 		Look: "Above 0: submitters get ErrOverloaded or ErrStoreFull. A submitter that tries again is counted again.",
 	},
+	intakeRequests: {
+		Group: "Intake and subscribers",
+		Name:  "tasker_intake_requests_total", Kind: Counter, Labels: []string{"outcome"},
+		Help: "Requests of foreign clients that this process took from the intake: accepted (a task was created), repeated (it was there), refused (a dead letter, or an error for good), retried (put back).",
+		Look: "refused above 0: a client sends what cannot become a task (`tasker dead list` has it). retried grows: the engines are overloaded.",
+	},
 	subscriberLag: {
-		Group: "Subscribers",
-		Name:  "tasker_subscriber_lag_commits", Kind: Gauge, Labels: []string{"subscriber"},
+		Name: "tasker_subscriber_lag_commits", Kind: Gauge, Labels: []string{"subscriber"},
 		Help: "Commits that a durable subscriber has yet to handle, in the partitions that this process owns; looked at every 15 s.",
 		Look: "Grows: the subscriber is too slow, or does not run. It holds the log back from being trimmed.",
 	},
