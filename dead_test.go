@@ -37,7 +37,7 @@ func TestARequeuedRequestKeepsWhatMakesItTheSameTask(t *testing.T) {
 		},
 		"the letter": {
 			`garbage`, nil,
-			func(l tasker.DeadLetter, data string) domain.TaskID {
+			func(_ tasker.DeadLetter, data string) domain.TaskID {
 				return domain.MessageTaskID("default", "orders", "dead-"+data+"-1")
 			},
 		},
@@ -128,7 +128,7 @@ func TestWhatCannotBeRequeuedStays(t *testing.T) {
 
 // TestParkedEventsGoBackToTheirProgram: facts from the letters, also when the log has lost them, and signals from the log.
 func TestParkedEventsGoBackToTheirProgram(t *testing.T) {
-	posted(t, func(t *testing.T, e *taskertest.Engine, m mail) {
+	posted(t, func(t *testing.T, e *taskertest.Engine, _ mail) {
 		types := []tasker.EventType{domain.TaskCreatedType, domain.TaskCompletedType, domain.SignalTaskStarted}
 		failing := func(ctx context.Context, name string) func() {
 			ctx, stop := context.WithCancel(ctx)
