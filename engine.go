@@ -150,8 +150,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	var side context.Context
 	side, e.background.stop = context.WithCancel(work)
 	e.background.wg.Go(func() { e.watch(side) })
-	e.intake.start(e)
 	stopTelemetry := e.startTelemetry(side)
+	e.intake.start(e)
 	var owners sync.WaitGroup
 	failed := make(chan error, len(e.parts))
 	for _, c := range e.parts {
