@@ -16,9 +16,9 @@
 //   - Messages age while they wait behind each other, and are delivered again meanwhile. Here no more are taken than there are
 //     workers.
 //   - A nacked message comes again at once, tens of thousands of times a second. Here there is a backoff.
-//   - A header with two values, or another client's message, ends the subscriber's patience: it is delivered for ever. Here
+//   - A message with two values in a header cannot be read: it is lost, or, with manual acknowledgement, delivered for ever. Here
 //     everything can be read.
-//   - Both close their connection, also one that others use. Here each has one of its own.
+//   - Both close their connection, also one that others use. Here none is shared.
 //   - Options that are shared between calls are appended to in place: concurrent publishers exchange message ids, and
 //     messages are dropped as duplicates. Here no slice has room to be appended to.
 //
