@@ -102,7 +102,12 @@ func TestOverload(t *testing.T) {
 		t.Errorf("%d were refused and %d accepted: that was no overload", refused, len(accepted))
 	}
 	// The 99.9th percentile: on a busy machine with the race detector one goroutine in a thousand waits for the processor.
-	if p := waits[len(waits)*999/1000]; p > 100*time.Millisecond {
+	// At full length nothing else is to run beside it.
+	limit := 2 * time.Second
+	if *long {
+		limit = 100 * time.Millisecond
+	}
+	if p := waits[len(waits)*999/1000]; p > limit {
 		t.Errorf("a refusal took %s", p)
 	}
 	if limit := 500 * raceFactor; most > limit {

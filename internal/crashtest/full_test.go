@@ -132,7 +132,7 @@ func TestC07StoreFull(t *testing.T) {
 	srv := single(t, smallStore)
 	release := make(chan struct{})
 	var starts atomic.Int64
-	e := run(t, tasker.Config{Connect: srv.Connect}, one("held", held(release, &starts)), one("single", step(done)))
+	e := run(t, tasker.Config{Connect: srv.Connect, StoreLimit: srv.MaxStore()}, one("held", held(release, &starts)), one("single", step(done)))
 	running := submitAll(t, e.Engine, "held", 50, 50, nil)
 	eventually(t, "them to run", func() bool { return starts.Load() == 50 })
 
