@@ -14,7 +14,7 @@ PACKAGES ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || ec
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint sim crash bench microbench generate fuzz cover deploy-check up down clean
+.PHONY: help build test lint sim crash conformance bench microbench generate fuzz cover deploy-check up down clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,8 @@ sim: ## Run the simulation of the whole engine (SEEDS=10000)
 
 crash: ## Run the crash tests at full length: 20 kills, 60 s without NATS, 30 s of overload
 	go test $(RACE) ./internal/crashtest -crash.long -v -timeout 30m
+
+conformance: ## Run all conformance tests of stores on a cluster of three servers
 	go test $(RACE) ./infra/natslog -run OnAClusterOfThree -natslog.long
 
 bench: ## Measure this machine and write docs/performance.md (about six minutes)

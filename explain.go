@@ -56,8 +56,12 @@ func (r *router) explainFromLog(ctx context.Context, partition int, id TaskID, s
 
 // heldFor says what holds a partition whose owner did not answer.
 func (r *router) heldFor(ctx context.Context, partition int, why error) domain.Hold {
-	if status, err := r.Status(ctx); err == nil && partition < len(status.Partitions) {
-		switch p := status.Partitions[partition]; p.Phase {
+	for other := range r.store.Data().Partitions {
+		resp, err := r.once(ctx, other, &request{Op: opStatus}) // an engine that has another one may be loading this one
+		if err != nil || resp.Status == nil || partition >= len(resp.Status.Partitions) {
+			continue
+		}
+		switch p := resp.Status.Partitions[partition]; p.Phase {
 		case subscribers.Loading:
 			return domain.Hold{Reason: domain.ReasonLoading}
 		case subscribers.Closed:

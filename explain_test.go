@@ -76,7 +76,7 @@ func TestEveryReasonOfATaskIsFoundWhenItIsCaused(t *testing.T) {
 		x = explained(t, client(t, e), failing, "", domain.ReasonTaskFailed, `the task failed: step "one" failed for good after 2 of 2 executions: printer on fire`)
 		showsEvent(t, e, x, domain.TaskFailedType)
 		explained(t, e, failing, "one", domain.ReasonStepFailed, "tasker step retry")
-		e.Advance(40 * 24 * time.Hour)
+		e.Advance(2 * time.Hour)
 		explained(t, e, failing, "", domain.ReasonTaskExpired)
 
 		waiting := e.MustSubmit("waiting", nil)
@@ -107,7 +107,7 @@ func TestEveryReasonOfATaskIsFoundWhenItIsCaused(t *testing.T) {
 		if _, err := client(t, e).Explain(ctx, someday, "three"); !errors.Is(err, tasker.ErrUnknownStep) {
 			t.Errorf("of no step: %v", err)
 		}
-	})
+	}, func(c *tasker.Config) { c.ErrorRetention = time.Hour })
 }
 
 func TestWhoHoldsTheSlotsIsSaid(t *testing.T) {

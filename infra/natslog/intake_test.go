@@ -26,8 +26,8 @@ func TestIntakeOnOneServer(t *testing.T) {
 }
 
 func TestIntakeOnAClusterOfThree(t *testing.T) {
-	if testing.Short() {
-		t.Skip("some seconds")
+	if !*long {
+		t.Skip("many seconds: make conformance")
 	}
 	servers := natsservertest.Cluster(t, 3)
 	keepAccount(t, servers[0].Connect)
