@@ -32,10 +32,9 @@ func TestC02KillNineUnderLoadLosesNothing(t *testing.T) {
 	points := []string{"random", killAppend, killSent, killAck, killEffect, killSnapshot, killSnapped, killTrim, killTrimmed}
 	rounds := []string{
 		points[random.IntN(5)],
-		[]string{killSnapshot, killSnapped}[random.IntN(2)],
-		[]string{killTrim, killTrimmed}[random.IntN(2)],
+		[]string{killSnapshot, killSnapped, killTrim, killTrimmed}[random.IntN(4)],
 	}
-	after := 1500 // acknowledged since the last kill
+	after := 1000 // acknowledged since the last kill
 	if *long {
 		after, rounds = 5000, nil
 		for i := range 20 {
