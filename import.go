@@ -31,12 +31,15 @@ type ImportReport struct {
 	Snapshots  int    `json:"snapshots"`
 }
 
-// Import makes a log of the export of a whole log (Export; the format is described in export.go), where there is none: what
+// Import makes a log of an export, of a whole log or of one task (Export; the format is described in export.go), where there is none: what
 // config names is created with as many partitions as the export has, or must be empty. It folds to the same state, and
 // every message has the position that it had, so the ids of events stay. What changes: the data id, because the two logs
 // part from here on, so cursors of the old one are refused; the times at which messages were stored, which retention goes
 // by; and subscribers start anew, because cursors and dead letters are not exported. Running steps are lost with the process
 // that ran them, as after a crash.
+//
+// The export of one task becomes a log that holds this task and its definition: it folds to the same state, with events under
+// other positions, because nothing of what was stored between them is there. A task cannot be imported into a log that has others.
 //
 // The file is read twice: nothing is stored before it has been checked from beginning to end, folded, and found whole. An
 // import that breaks off afterwards leaves a log that is not complete; the error says so, and it has to be removed.
@@ -52,6 +55,13 @@ func Import(ctx context.Context, config Config, file io.ReadSeeker, o ImportOpti
 }
 
 func importLog(ctx context.Context, config Config, file io.ReadSeeker, o ImportOptions) (ImportReport, error) {
+	if one, err := isTaskExport(o.File, file); err != nil {
+		return ImportReport{}, err
+	} else if one {
+		if file, err = logOfTask(o.File, file); err != nil {
+			return ImportReport{}, err
+		}
+	}
 	check := newImportCheck(o.File)
 	if err := check.run(ctx, file); err != nil {
 		return ImportReport{}, err

@@ -77,8 +77,6 @@ func (c *importCheck) run(ctx context.Context, file io.Reader) error {
 func (c *importCheck) begin() error {
 	h := &c.header
 	switch {
-	case h.Of == "task":
-		return errors.New("this is the export of one task, which is for readers: only that of a whole log can be imported")
 	case h.Of != "log" || h.Version < 1:
 		return fmt.Errorf("version %d of %q is no export that this program knows", h.Version, h.Of)
 	case h.Log == "":

@@ -26,6 +26,18 @@ type importLine struct {
 	First      []uint64 `json:"first"`
 	Last       []uint64 `json:"last"`
 
+	// Of the export of a task.
+	Task       string `json:"task"`
+	Definition string `json:"definition"`
+	Event      string `json:"event"`
+	Type       string `json:"type"`
+	V          uint64 `json:"v"`
+	At         string `json:"at"`
+	Step       string `json:"step"`
+	Attempt    uint64 `json:"attempt"`
+	By         string `json:"by"`
+	Cause      string `json:"cause"`
+
 	Published string `json:"published"`
 	Blob      string `json:"blob"`
 	Snapshot  string `json:"snapshot"`

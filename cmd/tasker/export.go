@@ -23,7 +23,7 @@ func newExportCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export", Short: "Write the log, or the history of a task, as JSON lines", Args: arguments(),
 		Long: "Write everything that is stored, as JSON lines that `tasker import` makes a log of which folds to the same state; or,\n" +
-			"with --task, the history of one task with its definition, for other programs. It may run beside a server; what is\n" +
+			"with --task, the history of one task with its definition. It may run beside a server; what is\n" +
 			"stored after it began is left out. Payloads of more than 128 KiB are part of it, cursors of subscribers and dead\n" +
 			"letters are not. docs/replay.md describes the lines.\n\n" +
 			"--output FILE appears under its name when it is whole. An existing file is not overwritten.",
