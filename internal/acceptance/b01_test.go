@@ -104,7 +104,11 @@ func b04(w *world) {
 	w.remember(func(e *tasker.Engine) error { return e.TaskHandler("default", dummy.name, "", annotating{flow}) })
 	id, _ := w.runs(dummy.name, map[string]bool{"dummy": true})
 	records := w.until(id, "four annotations", func(all []tasker.Event) bool { return count(lines(all), "task.annotated") == 4 })
-	equal(w, "lifecycle", lines(records)[:3], []string{"task.created", "task.start_requested", "step.execution_requested step-one 1"})
+	begins := []string{"task.created", "task.start_requested", "step.execution_requested step-one 1"}
+	if !w.calm() { // after a crash either of the two that are ready may be the first
+		begins = begins[:2]
+	}
+	equal(w, "lifecycle", lines(records)[:len(begins)], begins)
 	steps := map[string][]string{}
 	notes := map[string]int{}
 	for i, r := range records {

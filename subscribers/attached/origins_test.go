@@ -241,7 +241,7 @@ func TestReplayFiltersLeaveOutWhatTheyShould(t *testing.T) {
 		}
 		last := map[domain.TaskID]domain.Position{}
 		for _, r := range records {
-			if before, ok := last[r.Task]; ok && !before.Less(r.Position) {
+			if before, ok := last[r.Task]; ok && !r.Task.IsZero() && !before.Less(r.Position) { // what is of no task has no order between partitions
 				rt.Fatalf("%s of task %s came after %s", r.Position, r.Task, before)
 			}
 			last[r.Task] = r.Position
