@@ -61,6 +61,7 @@ func importLog(ctx context.Context, config Config, file io.ReadSeeker, o ImportO
 		if file, err = logOfTask(o.File, file); err != nil {
 			return ImportReport{}, err
 		}
+		o.File += " (as a log)" // whose lines are others
 	}
 	check := newImportCheck(o.File)
 	if err := check.run(ctx, file); err != nil {

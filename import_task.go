@@ -2,6 +2,7 @@ package tasker
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -111,6 +112,9 @@ func (t *taskLog) event(l *importLine, data []byte) error {
 	if n := len(t.events); at.Partition != t.partition || n > 0 && !t.events[n-1].Position.Less(at) {
 		return fmt.Errorf("event %s does not follow what is before it", l.Event)
 	}
+	if !json.Valid(data) {
+		return fmt.Errorf("the data of event %s is not JSON", l.Event)
+	}
 	text := newLine().number("v", 1).text("id", "x").text("at", l.At)
 	o := newLine().text("type", l.Type)
 	if l.V != 1 {
@@ -125,8 +129,11 @@ func (t *taskLog) event(l *importLine, data []byte) error {
 	group = append(append(group, o...), ']', '}')
 	text = append(append(append(text.key("tasks"), '['), group...), ']', '}')
 	c, err := domain.DecodeCommit(text, at.Partition, at.Sequence)
-	if err != nil || len(c.Records) != 1 {
+	if err != nil {
 		return fmt.Errorf("event %s cannot be read: %w", l.Event, err)
+	}
+	if len(c.Records) != 1 {
+		return fmt.Errorf("event %s cannot be read: its line has %d events", l.Event, len(c.Records))
 	}
 	r := c.Records[0]
 	r.Position = at

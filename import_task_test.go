@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -146,6 +147,13 @@ func TestImportOfATaskRefusesWhatIsNotWhole(t *testing.T) {
 			}
 		}
 	}
+	// Bytes that would end the event and begin another one.
+	event := fmt.Sprintf(`{"event":"%02d-99999-0","type":"task.paused","v":1,"at":"2026-01-01T00:00:00Z","bytes":"e319LHt9","sum":""}`, failed.Partition(2))
+	forged := append(append(trimmed(lines[:len(lines)-1]), event), trimmed(lines[len(lines)-1:])...)
+	if _, err := importInto(t, memory(2), forge(forged), tasker.ImportOptions{}); err == nil || !strings.Contains(err.Error(), "is not JSON") {
+		t.Errorf("data that is no JSON: %v", err)
+	}
+
 	into := memlog.New(memlog.Options{Partitions: 2})
 	if _, err := importInto(t, into, file, tasker.ImportOptions{}); err != nil {
 		t.Errorf("a failed task is not live: %v", err)
