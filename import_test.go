@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"github.com/tasker-go/tasker"
@@ -144,7 +145,12 @@ func busy(t testing.TB, store domain.Store, large int) (failed tasker.TaskID) {
 	go func() { ended <- engine.Run(ctx) }()
 	<-engine.Ready()
 	for i, kind := range []string{"good", "fails", "retries", "waits", "large", "good"} {
-		id, err := engine.Submit(ctx, "order", map[string]any{"kind": kind, "n": i})
+		// Every partition gets some of them: what tests forge stands in the first.
+		own := newID(t)
+		for n := store.Data().Partitions; own.Partition(n) != i%n; {
+			own = newID(t)
+		}
+		id, err := engine.Submit(ctx, "order", map[string]any{"kind": kind, "n": i}, tasker.WithID(own))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,6 +175,15 @@ func busy(t testing.TB, store domain.Store, large int) (failed tasker.TaskID) {
 		t.Fatal(err)
 	}
 	return failed
+}
+
+func newID(t testing.TB) tasker.TaskID {
+	t.Helper()
+	id, err := tasker.ParseTaskID(uuid.Must(uuid.NewV7()).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
 }
 
 func memory(partitions int) *memlog.Store { return memlog.New(memlog.Options{Partitions: partitions}) }
@@ -309,7 +324,7 @@ func TestImportRefusesWhatNoEngineWouldHaveStored(t *testing.T) {
 		"one way too long":     {replace(`"message":"00-2"`, `"message":"00-99999999999999999999999"`), "want partition and sequence"},
 		"a payload":            {replace(`"value":"xxx`, `"value":"yxx`), "has the digest"},
 		"a payload left out":   {without(`{"blob":`), "missing before it"},
-		"a message left out":   {without(`{"message":"00-3"`), "stands where 00-3 should"},
+		"a message left out":   {without(`{"message":"00-3"`), "stands where 00-3 should|should reach 3"},
 		"no definition":        {replace(`"type":"definition.adopted"`, `"type":"definition.adoptee"`), "needs a newer version"},
 		"another definition":   {replace(`"definition":"`, `"definition":"00`), "never adopted"},
 		"a chain":              {replace(`"prev":`, `"prev":9`), "that is not so|was before it"},
