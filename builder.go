@@ -74,6 +74,13 @@ func (b *Builder) CustomEvents(names ...string) *Builder {
 	return b
 }
 
+// Indexed names fields of the context that tasks can be searched by where there is an index (Config.Index): dotted paths
+// such as "customer.id", at most 16.
+func (b *Builder) Indexed(paths ...string) *Builder {
+	b.def.Index = append(b.def.Index, paths...)
+	return b
+}
+
 // IdentityHash makes submissions without an idempotency key the same task when they agree in initiator, source system,
 // context, reason and bypassed steps, and come within the same window; 0 is Tasker's minute. Windows begin at whole
 // multiples of their length, as minutes of the clock do. Default: every submission is a task of its own.

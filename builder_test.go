@@ -43,7 +43,7 @@ func TestTasksOfTwoVersionsRunTheirOwnHandlersInOneProcess(t *testing.T) {
 func TestTheBuilderHasEveryFieldOfTheFile(t *testing.T) {
 	built := tasker.Define("order").Namespace("shop").Version("1.2.0").Description("sells").Schema(`{"type":"object"}`).
 		StopOnFailure().Deadline(time.Hour).Output("pay").Tags("a").
-		CustomEvent("order.shipped", "gone").CustomEvents("order.lost").IdentityHash(0).
+		CustomEvent("order.shipped", "gone").CustomEvents("order.lost").IdentityHash(0).Indexed("customer.id").Indexed("express").
 		StepNamed("cart", "exec", tasker.HandlerConfig(map[string]string{"command": "true"})).
 		StepNamed("pay", "Bank::Pay", tasker.After("cart"), tasker.Describe("takes money"), tasker.Retries(5),
 			tasker.WithBackoff(tasker.Backoff{Strategy: domain.StrategyFixed}), tasker.MaxRetryAfter(time.Minute),
@@ -53,7 +53,7 @@ func TestTheBuilderHasEveryFieldOfTheFile(t *testing.T) {
 		MustBuild()
 	read, err := domain.ParseDefinition([]byte(`{"name":"order","namespace":"shop","version":"1.2.0","description":"sells",
 		"schema":{"type":"object"},"on_failure":"stop","deadline":"1h","output":"pay","tags":["a"],"identity":"hash",
-		"custom_events":[{"name":"order.shipped","description":"gone"},"order.lost"],
+		"custom_events":[{"name":"order.shipped","description":"gone"},"order.lost"],"index":["customer.id","express"],
 		"steps":[{"name":"cart","command":"true"},
 		{"name":"pay","handler":"Bank::Pay","depends_on":"cart","description":"takes money","retry_limit":5,"backoff":{"strategy":"fixed"},
 		"max_retry_after":"1m","timeout":30,"heartbeat_timeout":5,"skippable":true,"optional":true,"final_errors":"declined",

@@ -40,6 +40,7 @@ type Definition struct {
 
 	Identity     Identity      // what makes two submissions without a key the same task; default none
 	CustomEvents []CustomEvent // that the handler of every step may emit; see DeclaresEvent
+	Index        []string      // dotted paths of context fields that the index of tasks can be searched by; at most MaxIndexed
 
 	graph *Graph
 	hash  string

@@ -21,6 +21,7 @@ type bodyDefinition struct {
 
 	Identity     any         `json:"identity,omitempty"` // text or object
 	CustomEvents []bodyEvent `json:"custom_events,omitempty"`
+	Index        []string    `json:"index,omitempty"`
 }
 
 type bodyStep struct {
@@ -72,6 +73,7 @@ func (d *Definition) encode() ([]byte, error) {
 
 		Identity:     d.Identity.body(),
 		CustomEvents: eventBodies(d.CustomEvents),
+		Index:        d.Index,
 	}
 	for i := range d.Steps {
 		b.Steps[i] = d.Steps[i].body()

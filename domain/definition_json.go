@@ -16,7 +16,7 @@ const ExecHandler = "exec"
 // and the defaults are part of the format: a change changes the hash, or the meaning, of what is stored.
 var (
 	definitionKeys = []string{"name", "namespace", "version", "description", "schema", "steps", "on_failure", "deadline",
-		"output", "tags", "identity", "custom_events"}
+		"output", "tags", "identity", "custom_events", "index"}
 	stepKeys = []string{"name", "description", "handler", "handler_config", "depends_on", "retryable", "retry_limit",
 		"backoff", "max_retry_after", "timeout", "heartbeat_timeout", "skippable", "optional", "final_errors",
 		"dependent_system", "custom_events", "command"}
@@ -154,6 +154,8 @@ func (r definitionReader) definition(n *jsonNode, d *Definition) {
 			r.identity(v, at, &d.Identity)
 		case "custom_events":
 			d.CustomEvents = r.customEvents(v, at, "")
+		case "index":
+			d.Index = r.oneOrMany(v, at, key)
 		}
 	})
 }

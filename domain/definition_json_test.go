@@ -44,7 +44,7 @@ func TestEveryFieldIsReadAndWrittenBack(t *testing.T) {
 		`"custom_events":[{"name":"payment.declined","description":"the bank said no"},{"name":"payment_made"}]},` +
 		`{"name":"ship","handler":"ship","backoff":{"strategy":"list","list":["1s","5s"],"jitter":0.25},"timeout":"30s","heartbeat_timeout":"5s"}],` +
 		`"on_failure":"stop","deadline":"24h0m0s","output":"ship","tags":["a","b"],` +
-		`"identity":{"strategy":"hash","window":"5m0s"},"custom_events":[{"name":"order.shipped"}]}`
+		`"identity":{"strategy":"hash","window":"5m0s"},"custom_events":[{"name":"order.shipped"}],"index":["customer.id","express"]}`
 	d, err := domain.ParseDefinition([]byte(body))
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +63,9 @@ func TestEveryFieldIsReadAndWrittenBack(t *testing.T) {
 		CustomEvents: []domain.CustomEvent{{Name: "payment.declined", Description: "the bank said no"}, {Name: "payment_made"}},
 	}
 	if diff := cmp.Diff(want, pay); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"customer.id", "express"}, d.Index); diff != "" {
 		t.Error(diff)
 	}
 	if d.Steps[2].HeartbeatTimeout != 5*time.Second || d.Identity != (domain.Identity{Strategy: domain.IdentityHash, Window: 5 * time.Minute}) {
@@ -89,12 +92,12 @@ func TestADefinitionKeepsItsHash(t *testing.T) {
 func TestShorthandsMeanTheSameAsTheLongForm(t *testing.T) {
 	short := `{"namespace":null,"steps":[{"command":"echo \"<hi>\"","name":"a","timeout":900},
 		{"depends_on":"a","name":"b","handler":"h","handler_config":{"y":1,"x":{"d":1,"c":2}},"timeout":1.5,"retry_limit":3,"custom_events":["x.y",{"name":"z"}]}],
-		"name":"n","version":"","identity":"hash","custom_events":["w"]}`
+		"name":"n","version":"","identity":"hash","custom_events":["w"],"index":"a.b"}`
 	long := `{"name":"n","namespace":"default","version":"0.1.0","steps":[{"name":"a","handler":"exec",
 		"handler_config":{"command":"echo \"<hi>\""},"timeout":"15m","depends_on":[]},
 		{"name":"b","handler":"h","handler_config":{"x":{"c":2,"d":1},"y":1},"depends_on":["a"],"timeout":"1500ms",
 		"heartbeat_timeout":0,"custom_events":[{"name":"x.y","description":""},{"name":"z"}]}],
-		"identity":{"strategy":"hash","window":60},"custom_events":[{"name":"w"}]}`
+		"identity":{"strategy":"hash","window":60},"custom_events":[{"name":"w"}],"index":["a.b"]}`
 	a, err := domain.ParseDefinition([]byte(short))
 	if err != nil {
 		t.Fatal(err)
@@ -162,6 +165,7 @@ func anyDefinition(t *rapid.T) *domain.Definition {
 	}
 	events := rapid.SampledFrom([][]domain.CustomEvent{nil, {{Name: "a.b"}}, {{Name: "c", Description: "d"}, {Name: "-_."}}})
 	d.CustomEvents = events.Draw(t, "custom_events")
+	d.Index = rapid.SampledFrom([][]string{nil, {"a"}, {"b.c-d", "_"}}).Draw(t, "index")
 	n := rapid.IntRange(1, 8).Draw(t, "steps")
 	for i := range n {
 		s := domain.StepTemplate{

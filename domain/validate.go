@@ -155,6 +155,7 @@ func (d *Definition) checkHead(p *problems) {
 	}
 	d.Identity.check(p)
 	checkCustomEvents(d.CustomEvents, "custom_events", p)
+	checkIndex(d.Index, p)
 	schema, n := canonicalJSON(d.Schema, "schema", p)
 	if d.Schema = schema; schema != nil && n.kind != jsonObject {
 		p.add("schema", "schema must be a JSON Schema object, not "+n.kind.String(), "write it like schema: {type: object}")

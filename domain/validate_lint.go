@@ -12,6 +12,7 @@ import (
 func (d *Definition) Lint() []Problem {
 	l := linter{d: d}
 	l.definition()
+	l.index()
 	for i := range d.Steps {
 		s, at := &d.Steps[i], IndexPath("steps", i)
 		if s.Handler == SleepHandler {

@@ -35,6 +35,14 @@ func TestWhatIsLegalButNotMeantIsFound(t *testing.T) {
 		d    *domain.Definition
 		want []string
 	}{
+		"indexed fields that the schema does not allow": {with(definition(step("a")), func(d *domain.Definition) {
+			d.Schema = json.RawMessage(`{"properties":{"customer":{"properties":{"id":{}},"additionalProperties":false},"free":{"properties":{"a":{}}}},"additionalProperties":false}`)
+			d.Index = []string{"custmer.id", "customer.name", "customer.id", "free.b", "free.a.x", "nobody"}
+		}), []string{
+			`index[0]: path "custmer.id" is never there: the schema allows no "custmer": did you mean "customer"?`,
+			`index[1]: path "customer.name" is never there: in "customer" the schema allows no "name": leave it out`,
+			`index[5]: path "nobody" is never there: the schema allows no "nobody": leave it out`,
+		}},
 		"nothing": {with(definition(step("a"), nap("b", time.Minute, "a"), step("c", "b")), hour), nil},
 		"retry_limit of a step that is not retried": {one(func(s *domain.StepTemplate) { s.NotRetryable, s.RetryLimit = true, 5 }),
 			[]string{`steps[0].retry_limit: retry_limit says nothing: step "a" runs once, because retryable is false: leave one of the two out`}},

@@ -166,6 +166,19 @@ func TestEveryRuleIsReportedWithItsPath(t *testing.T) {
 				`steps[1].heartbeat_timeout: heartbeat_timeout must be less than timeout: it is 15m, and timeout is 15m: the timeout would always come first`,
 				`steps[2].heartbeat_timeout: a sleep has no heartbeat_timeout: leave it out: a sleep is a timer of the engine`,
 			}},
+		"fields to index": {with(func(d *domain.Definition) {
+			d.Index = []string{"customer.id", "", "a..b", "a b", "customer.id", ".a", "ä", strings.Repeat("x", 257), "Ok_-9"}
+		}), []string{
+			`index[1]: an empty path: leave it out`,
+			`index[2]: path "a..b" has an empty key: write the keys with dots between them, like customer.id; allowed are A-Z a-z 0-9 _ -`,
+			`index[3]: path "a b" has the character ' ': write the keys with dots between them, like customer.id; allowed are A-Z a-z 0-9 _ -`,
+			`index[4]: duplicate path "customer.id": leave one of the two out`,
+			`index[5]: path ".a" has an empty key: write the keys with dots between them, like customer.id; allowed are A-Z a-z 0-9 _ -`,
+			`index[6]: path "ä" has the character 'ä': write the keys with dots between them, like customer.id; allowed are A-Z a-z 0-9 _ -`,
+			`index[7]: path has 257 bytes; at most 256 are allowed: index a field further out`,
+		}},
+		"too many fields to index": {with(func(d *domain.Definition) { d.Index = make([]string, 17) }),
+			[]string{`index: 17 fields to index; at most 16 are allowed: every one costs a row per task: index only what tasks are searched by`}},
 		"identity of nobody": {with(func(d *domain.Definition) { d.Identity.Strategy = "hsah" }),
 			[]string{`identity.strategy: unknown identity strategy "hsah": did you mean "hash"?`}},
 		"identity without a window": {with(func(d *domain.Definition) { d.Identity.Window = time.Minute }),

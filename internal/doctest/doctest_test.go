@@ -65,7 +65,7 @@ func pages(t *testing.T) []page {
 		switch name := d.Name(); {
 		case err != nil:
 			return err
-		case d.IsDir() && path != dir && (name == "testdata" || name == "bin" || strings.HasPrefix(name, ".")):
+		case d.IsDir() && path != dir && (name == "testdata" || name == "bin" || name == "node_modules" || strings.HasPrefix(name, ".")):
 			return filepath.SkipDir
 		case d.IsDir() || filepath.Ext(name) != ".md":
 			return nil
