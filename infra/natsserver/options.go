@@ -60,6 +60,10 @@ type Options struct {
 	Token string
 	// Username and Password are what clients present instead; either both or none.
 	Username, Password string
+	// Guarded keeps what only an engine may do for connections made by Connect: whoever comes through the listener can
+	// submit, operate and read, but not publish to the log, take a partition, or make, change and delete streams. It knows
+	// Tasker's names with the default prefix only. Other engines cannot run on a guarded server.
+	Guarded bool
 	// MaxStore is the number of bytes that JetStream may use, at least MinMaxStore. 0 means: what is stored, plus 80 % of
 	// what is free at start. More than that is lowered to it with a warning, because a full disk stops JetStream for good
 	// until a restart, while the limit only refuses appends.

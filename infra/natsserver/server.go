@@ -36,6 +36,7 @@ type Server struct {
 	opts     Options
 	maxStore int64
 	lock     *dirLock
+	guard    *guard // nil: everybody who gets in may do everything
 
 	stop    sync.Once
 	stopped chan struct{} // closed when the lock is released
@@ -113,6 +114,10 @@ func (s *Server) run(ctx context.Context) error {
 	so, err := s.opts.serverOptions(s.maxStore)
 	if err != nil {
 		return errors.Join(err, s.lock.release())
+	}
+	if s.opts.Guarded {
+		s.guard = newGuard(s.opts)
+		so.Authorization, so.Username, so.Password, so.CustomClientAuthentication = "", "", "", s.guard
 	}
 	srv, err := server.NewServer(so)
 	if err != nil {
@@ -206,10 +211,12 @@ func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
 	default:
 	}
 	all := []nats.Option{nats.Name("tasker"), nats.InProcessServer(s.srv)}
-	if s.opts.Token != "" {
+	switch {
+	case s.guard != nil:
+		all = append(all, s.guard.access()...)
+	case s.opts.Token != "":
 		all = append(all, nats.Token(s.opts.Token))
-	}
-	if s.opts.Username != "" {
+	case s.opts.Username != "":
 		all = append(all, nats.UserInfo(s.opts.Username, s.opts.Password))
 	}
 	nc, err := nats.Connect("", append(all, opts...)...)
