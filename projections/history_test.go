@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -340,4 +341,64 @@ func TestASearchBeginsAtTheTimeInTheID(t *testing.T) {
 	if _, found, err := FindTask(t.Context(), log, 3, unkeyedID(3)); err != nil || found {
 		t.Errorf("found what is not there: %v", err)
 	}
+}
+
+// A hint makes a search short, and never wrong.
+func TestAHintOnlyMakesASearchShorter(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(t)
+		for range rapid.IntRange(1, 8).Draw(rt, "turns") {
+			w.randomTurn(rt, t)
+		}
+		log := logOf(w)
+		near := uint64(rapid.IntRange(0, len(log.messages)+1).Draw(rt, "hint"))
+		log.first = uint64(rapid.IntRange(1, min(4, len(log.messages))).Draw(rt, "first"))
+		for _, id := range w.ids {
+			want, there, err := FindTask(t.Context(), log, 3, id)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			got, found, err := FindTaskNear(t.Context(), log, 3, id, near)
+			if err != nil || found != there {
+				rt.Fatalf("found %t, %v, want %t", found, err, there)
+			}
+			// An ended task may have been annotated since; without a hint as well as with one, the search ends at its end.
+			if got != want && (got != near || !endedBy(t, log, id, got)) {
+				rt.Fatalf("with the hint %d at %d, without at %d", near, got, want)
+			}
+		}
+	})
+}
+
+func endedBy(t *testing.T, log domain.Log, id domain.TaskID, last uint64) bool {
+	t.Helper()
+	records, _, err := Walk(t.Context(), log, 3, id, last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(records, func(r domain.Record) bool { return ends(r.Event) })
+}
+
+func TestAHintOfAnEndedTaskSavesTheScan(t *testing.T) {
+	w := newWorld(t)
+	id := unkeyedID(1)
+	w.create(id, `{}`)
+	w.run(t, id)
+	last := w.prev[id]
+	for range 300 {
+		w.commit(t)
+	}
+	log := logOf(w)
+	if got, found, err := FindTaskNear(t.Context(), noScan{log}, 3, id, last); err != nil || !found || got != last {
+		t.Errorf("found at %d, %v, %v, want %d", got, found, err, last)
+	}
+	if got, found, err := FindTaskNear(t.Context(), log, 3, id, last+7); err != nil || !found || got != last {
+		t.Errorf("with a wrong hint found at %d, %v, %v, want %d", got, found, err, last)
+	}
+}
+
+type noScan struct{ domain.Log }
+
+func (noScan) Scan(context.Context, uint64, func(domain.Message) error) error {
+	return errors.New("the log is scanned")
 }

@@ -84,6 +84,11 @@ func FindTask(ctx context.Context, log domain.Log, partition int, id domain.Task
 	if from > bounds.Last {
 		return 0, false, nil
 	}
+	return findFrom(ctx, log, partition, id, from)
+}
+
+// findFrom looks for the newest commit of a task from a sequence on.
+func findFrom(ctx context.Context, log domain.Log, partition int, id domain.TaskID, from uint64) (last uint64, found bool, err error) {
 	over := errors.New("the task has ended")
 	ended := false
 	text := id.Append(nil)
@@ -112,6 +117,23 @@ func FindTask(ctx context.Context, log domain.Log, partition int, id domain.Task
 		return 0, false, fmt.Errorf("find task %s: %w", id, err)
 	}
 	return last, found, nil
+}
+
+// FindTaskNear is FindTask for those who have been told where the task's newest commit may be, at sequence near: by an index,
+// which may be behind or wrong. The log decides: what is there counts only when it is of the task, and unless the task has
+// ended by then for good, what follows is read, too. near 0 is no hint.
+func FindTaskNear(ctx context.Context, log domain.Log, partition int, id domain.TaskID, near uint64) (last uint64, found bool, err error) {
+	if near == 0 {
+		return FindTask(ctx, log, partition, id)
+	}
+	records, _, err := Walk(ctx, log, partition, id, near)
+	switch {
+	case err != nil || len(records) == 0:
+		return FindTask(ctx, log, partition, id)
+	case !id.Keyed() && slices.ContainsFunc(records, func(r domain.Record) bool { return ends(r.Event) }):
+		return near, true, nil
+	}
+	return findFrom(ctx, log, partition, id, near)
 }
 
 // ends reports whether a task never changes after the event.
