@@ -14,7 +14,7 @@ PACKAGES ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || ec
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint sim crash conformance bench microbench generate fuzz cover deploy-check up down clean
+.PHONY: help build test lint sim crash conformance bench microbench generate fuzz cover deploy-check up down clean ui ui-check
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,17 @@ cover: ## Measure the coverage of all packages by all tests, into cover.out and 
 # that the tests build shares what is compiled for them.
 deploy-check: ## Check docker-compose.yml, the Dockerfile and deploy/ without containers (under a minute once compiled)
 	cd deploy/check && CGO_ENABLED=0 go vet -trimpath -mod=mod ./... && CGO_ENABLED=0 go test -trimpath -mod=mod ./...
+
+ui: web/node_modules/.package-lock.json ## Build the web UI into web/dist, which is checked in (needs Node.js)
+	cd web && npm run build && npm run size
+
+# CI runs it: nobody is to check in a source without what it builds to.
+ui-check: web/node_modules/.package-lock.json ## Check the web UI: types, lint, unit tests, size, and that web/dist is what the source builds to
+	cd web && npm run typecheck && npm run lint && npm test && npm run size && npm run same
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci
+	touch $@
 
 up: export TASKER_VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 up: export TASKER_COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)

@@ -200,7 +200,8 @@ var layers = []struct {
 	{"projections", []string{"domain"}, only("github.com/google/uuid"), "projections fold what the domain says"},
 	{"subscribers", []string{"domain", "projections"}, not("github.com/nats-io/", "github.com/ThreeDotsLabs/"), "subscribers declare ports, adapters implement them"},
 	{"infra", []string{"domain", "projections"}, anything, "infra implements ports and does not know who calls it"},
-	{".", []string{"domain", "projections", "subscribers", "infra", "internal", "web"}, anything, "the face wires the layers"},
+	{".", []string{"domain", "projections", "subscribers", "infra", "internal"}, anything, "the face wires the layers"},
+	{"web", nil, only(), "the UI is files"},
 }
 
 func only(prefixes ...string) func(string) bool {
@@ -239,6 +240,9 @@ func (m *tree) arrows() []string {
 			}
 		}
 		for _, dep := range p.Imports {
+			if in(dep, "web") && !in(p.ImportPath, "cmd") {
+				broken = append(broken, fmt.Sprintf("%s: only a program carries the UI, whoever embeds the engine must not link it", m.chain(p.ImportPath, dep)))
+			}
 			if a, b := sibling(p.ImportPath), sibling(dep); a != "" && b != "" && a != b {
 				broken = append(broken, fmt.Sprintf("%s: siblings react to events, they do not call each other", m.chain(p.ImportPath, dep)))
 			}

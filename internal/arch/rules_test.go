@@ -69,7 +69,8 @@ var Epoch, ID = time.Unix(0, 0), uuid.NewSHA1()
 	"infra/natslog/n.go":                    "package natslog\n\nimport (\n\t_ \"github.com/nats-io/nats.go\"\n\t_ \"github.com/tasker-go/tasker/domain\"\n)\n",
 	"infra/natsserver/n.go":                 "package natsserver\n\nimport _ \"github.com/nats-io/nats-server/v2\"\n",
 	"engine.go":                             "package tasker\n\nimport (\n\t_ \"github.com/tasker-go/tasker/infra/natslog\"\n\t_ \"github.com/tasker-go/tasker/subscribers/executor\"\n)\n",
-	"cmd/tasker/main.go":                    "package main\n\nimport (\n\t_ \"github.com/tasker-go/tasker\"\n\t_ \"github.com/tasker-go/tasker/infra/natsserver\"\n)\n\nfunc main() {}\n",
+	"web/w.go":                              "package web\n",
+	"cmd/tasker/main.go":                    "package main\n\nimport (\n\t_ \"github.com/tasker-go/tasker\"\n\t_ \"github.com/tasker-go/tasker/infra/natsserver\"\n\t_ \"github.com/tasker-go/tasker/web\"\n)\n\nfunc main() {}\n",
 }
 
 func TestEveryRuleFindsWhatBreaksIt(t *testing.T) {
@@ -95,6 +96,8 @@ func TestEveryRuleFindsWhatBreaksIt(t *testing.T) {
 		"infra imports the face":          {"infra/x/x.go", imports("x", own[:len(own)-1]), "imports follow the arrows", "infra/x -> github.com/tasker-go/tasker"},
 		"infra starts a server":           {"infra/x/x.go", imports("x", own+"infra/natsserver"), "imports follow the arrows", "only programs and tests"},
 		"the face imports cmd":            {"x.go", imports("tasker", own+"taskertest"), "imports follow the arrows", "taskertest"},
+		"the face links the UI":           {"x.go", imports("tasker", own+"web"), "imports follow the arrows", "only a program carries the UI"},
+		"the UI imports the engine":       {"web/x.go", imports("web", own+"domain"), "imports follow the arrows", "the UI is files"},
 		"the face links the server":       {"x.go", imports("tasker", own+"infra/natsserver"), "the face does not link the NATS server", "infra/natsserver -> github.com/nats-io/nats-server"},
 		"domain reads the clock":          {"domain/x.go", "package domain\n\nimport t \"time\"\n\nvar x = t.Now()\n", "pure packages have no clock and no randomness", "domain/x.go:5: time.Now"},
 		"projections make ids":            {"projections/x.go", "package projections\n\nimport \"github.com/google/uuid\"\n\nvar x = uuid.New()\n", "pure packages have no clock and no randomness", "uuid.New"},

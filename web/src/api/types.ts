@@ -1,0 +1,467 @@
+// The wire types of /api/v1, as the Go types that they come from have them (httpapi/openapi.json). Durations are integers of
+// nanoseconds, times are RFC 3339, positions are ids of events: PP-SEQ-IDX.
+
+export type State = 'pending' | 'in_progress' | 'complete' | 'error' | 'cancelled' | 'resolved_manually';
+export const STATES: readonly State[] = [
+  'in_progress',
+  'pending',
+  'error',
+  'complete',
+  'cancelled',
+  'resolved_manually',
+];
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type JsonObject = { [key: string]: Json };
+
+export interface Me {
+  name: string;
+  scopes: string[];
+  namespaces: string[] | null;
+  auth: 'off' | 'token' | 'oidc';
+  version: string;
+}
+
+export interface Lag {
+  covered: string;
+  commits: number;
+  behind_ns?: number;
+}
+
+export interface StepCounts {
+  total: number;
+  pending?: number;
+  in_progress?: number;
+  complete?: number;
+  error?: number;
+  cancelled?: number;
+  resolved_manually?: number;
+}
+
+export interface LastError {
+  step: string;
+  attempt: number;
+  kind: string;
+  code?: string;
+  message: string;
+  at: string;
+}
+
+export interface Note {
+  kind: string;
+  step?: string;
+  annotation: Json;
+  at: string;
+}
+
+export interface TaskRow {
+  id: string;
+  namespace: string;
+  name: string;
+  version: string;
+  state: State;
+  paused?: boolean;
+  expired?: boolean;
+  waiting?: string;
+  waiting_until?: string;
+  failed?: string;
+  round: number;
+  initiator?: string;
+  source_system?: string;
+  reason?: string;
+  correlation?: string;
+  tags?: string[];
+  fields?: Record<string, string>;
+  annotations?: Note[];
+  created_at: string;
+  started_at?: string;
+  updated_at: string;
+  ended_at?: string;
+  deadline?: string;
+  duration_ns?: number;
+  steps: StepCounts;
+  retries?: number;
+  last_error?: LastError;
+  position: string;
+}
+
+export interface TaskPage {
+  tasks: TaskRow[];
+  next?: string;
+  lag: Lag;
+}
+
+export interface Counts {
+  states: Partial<Record<State, number>>;
+  total: number;
+  at_least?: boolean;
+  lag: Lag;
+}
+
+export interface StepError {
+  message: string;
+  kind: string;
+  code?: string;
+  frames?: string[];
+}
+
+export interface StepRow {
+  task: string;
+  namespace: string;
+  task_name: string;
+  version: string;
+  step: string;
+  handler: string;
+  state: State;
+  skipped?: boolean;
+  attempt: number;
+  executions: number;
+  started_at?: string;
+  ended_at?: string;
+  duration_ns?: number;
+  retry_at?: string;
+  error?: StepError;
+  position: string;
+}
+
+export interface StepProgress {
+  done: number;
+  total?: number;
+  message?: string;
+  at: string;
+}
+
+export interface Step {
+  name: string;
+  handler: string;
+  depends_on?: string[];
+  state: State;
+  skipped?: boolean;
+  ready?: boolean;
+  held?: string;
+  optional?: boolean;
+  attempt: number;
+  executions: number;
+  round: number;
+  retry_limit: number;
+  started_at?: string;
+  ended_at?: string;
+  retry_at?: string;
+  sleep_until?: string;
+  inputs?: Json;
+  error?: StepError;
+  result?: Json;
+  dependent_system?: string;
+  progress?: StepProgress;
+  checkpoint?: Json;
+}
+
+export interface Task {
+  id: string;
+  namespace: string;
+  name: string;
+  version: string;
+  state: State;
+  paused?: boolean;
+  round: number;
+  context?: Json;
+  result?: Json;
+  initiator?: string;
+  source_system?: string;
+  reason?: string;
+  tags?: string[];
+  correlation?: string;
+  created_at: string;
+  started_at?: string;
+  ended_at?: string;
+  deadline?: string;
+  waiting?: string;
+  waiting_until?: string;
+  failed?: string;
+  execution: unknown;
+  steps?: Step[];
+  position: string;
+}
+
+export interface StepLog {
+  at: string;
+  attempt: number;
+  lines: string[];
+  dropped?: number;
+}
+
+export type Outcome = 'running' | 'completed' | 'failed' | 'cancelled';
+
+export interface Execution {
+  step: string;
+  attempt: number;
+  round: number;
+  started_at: string;
+  ended_at?: string;
+  duration_ns?: number;
+  outcome: Outcome;
+  error?: StepError;
+  retry_at?: string;
+  waited_ns?: number;
+}
+
+export interface StepDetail extends Step {
+  log?: StepLog[];
+  executions_list?: Execution[];
+  input?: { context?: Json; results?: Record<string, Json> };
+}
+
+export interface HistoryEvent {
+  id: string;
+  type: string;
+  at: string;
+  step?: string;
+  attempt?: number;
+  actor: string;
+  cause?: string;
+  data?: Json;
+  duration_ns?: number;
+}
+
+export interface History {
+  task: string;
+  namespace?: string;
+  name?: string;
+  version?: string;
+  created_at?: string;
+  ended_at?: string;
+  duration_ns?: number;
+  trimmed?: boolean;
+  events: HistoryEvent[];
+  executions: Execution[];
+}
+
+export interface Explanation {
+  task: string;
+  step?: string;
+  reason: string;
+  text: string;
+  since?: string;
+  until?: string;
+  evidence?: string;
+  fix?: string;
+  hint?: string;
+}
+
+export interface StuckTask extends Explanation {
+  name: string;
+  namespace: string;
+  state: State;
+}
+
+export interface Stuck {
+  tasks: StuckTask[];
+  more?: boolean;
+}
+
+export interface Receipt {
+  id: string;
+  created: boolean;
+  position: string;
+}
+
+export interface VerbReceipt {
+  task: string;
+  step?: string;
+  changed: boolean;
+  from: State;
+  to: State;
+  attempt?: number;
+  reopened?: boolean;
+  position: string;
+}
+
+export interface DefinitionSummary {
+  namespace: string;
+  name: string;
+  version: string;
+  description?: string;
+  steps: number;
+  hash?: string;
+}
+
+export interface DefinitionStep {
+  name: string;
+  handler: string;
+  depends_on?: string[] | null;
+  description?: string;
+  retry_limit?: number;
+  optional?: boolean;
+  skippable?: boolean;
+  dependent_system?: string;
+  timeout_ns?: number;
+}
+
+export interface Definition {
+  namespace: string;
+  name: string;
+  version: string;
+  description?: string;
+  context_schema?: Json;
+  steps: DefinitionStep[];
+  versions: string[];
+  body: Json;
+}
+
+export interface Submission {
+  name: string;
+  namespace?: string;
+  version?: string;
+  context: Json;
+  id?: string;
+  key?: string;
+  initiator?: string;
+  source_system?: string;
+  reason?: string;
+  tags?: string[];
+  bypass_steps?: string[];
+  correlation?: string;
+}
+
+export interface DeadLetter {
+  sequence: number;
+  kind: string;
+  name?: string;
+  time: string;
+  subject?: string;
+  reason: string;
+  size?: number;
+  truncated?: string;
+  data?: Json;
+  headers?: Record<string, string>;
+  [more: string]: unknown;
+}
+
+export interface Subscriber {
+  name: string;
+  lag: number;
+  partitions: { partition: number; next: number; at?: string; lag: number }[];
+}
+
+export interface Durations {
+  count: number;
+  sum_ns: number;
+  min_ns: number;
+  p50_ns: number;
+  p95_ns: number;
+  p99_ns: number;
+  max_ns: number;
+}
+
+export interface StepStats {
+  step: string;
+  executions: number;
+  complete: number;
+  failed: number;
+  retries: number;
+  success_rate: number;
+  duration: Durations;
+}
+
+export interface DefinitionStats {
+  namespace: string;
+  name: string;
+  version: string;
+  tasks: number;
+  complete: number;
+  failed: number;
+  cancelled: number;
+  resolved_manually: number;
+  success_rate: number;
+  duration: Durations;
+  steps: StepStats[] | null;
+  critical_path?: { step: string; p50_ns: number; ends_ns: number }[];
+}
+
+export interface Analytics {
+  definitions: DefinitionStats[] | null;
+  slowest_tasks: TaskRow[] | null;
+  slowest_steps: StepRow[] | null;
+  most_retried: StepRow[] | null;
+  lag: Lag;
+}
+
+/** What a partition says of itself; the names are normalised to snake_case by the client. */
+export interface PartitionStatus {
+  partition: number;
+  phase: string;
+  sequence?: number;
+  commits?: number;
+  events?: number;
+  bytes?: number;
+  refused?: number;
+  stale?: number;
+  ack_wait?: number;
+  slowest_ack?: number;
+  slowest_turn?: number;
+  snapshots?: number;
+  live?: number;
+  held?: number;
+  queued?: number;
+  timers?: number;
+  pending?: number;
+  in_progress?: number;
+  failed?: number;
+  owner?: string;
+  why?: string;
+}
+
+export interface HandlerStatus {
+  name: string;
+  limit: number;
+  running: number;
+  leaked?: number;
+  refused?: string;
+}
+
+export interface EngineStatus {
+  name: string;
+  version: string;
+  executor: {
+    slots: number;
+    free: number;
+    running: number;
+    leaked?: number;
+    draining?: boolean;
+    handlers?: HandlerStatus[] | null;
+    executions?: number;
+    completed?: number;
+    failed?: number;
+    panics?: number;
+    timeouts?: number;
+    late?: number;
+  };
+  handlers: string[] | null;
+}
+
+export interface Status {
+  info: { id: string; generation: number; partitions: number; durability: string };
+  partitions: PartitionStatus[];
+  engines: EngineStatus[] | null;
+  reasons?: { partition: number; reason: string; text: string; fix?: string }[] | null;
+  streams?: { name: string; bytes: number; messages: number }[] | null;
+}
+
+export interface IndexStatus {
+  lag: Lag;
+  [more: string]: unknown;
+}
+
+/** The data of a server-sent event. */
+export interface LiveEvent {
+  id: string;
+  type: string;
+  at: string;
+  task?: string;
+  namespace?: string;
+  name?: string;
+  step?: string;
+  attempt?: number;
+  actor?: string;
+  data?: Json;
+}

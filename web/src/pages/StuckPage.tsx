@@ -1,0 +1,5 @@
+import { Page } from '../components/Page';
+
+export default function StuckPage() {
+  return <Page title="Stuck">{null}</Page>;
+}

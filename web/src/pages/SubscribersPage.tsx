@@ -1,0 +1,5 @@
+import { Page } from '../components/Page';
+
+export default function SubscribersPage() {
+  return <Page title="Subscribers">{null}</Page>;
+}

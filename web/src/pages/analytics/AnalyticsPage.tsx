@@ -1,0 +1,5 @@
+import { Page } from '../../components/Page';
+
+export default function AnalyticsPage() {
+  return <Page title="Analytics">{null}</Page>;
+}
