@@ -110,7 +110,7 @@ func (e *Engine) answerRequest(ctx context.Context, partition int, r *request) (
 	case r.Op == opPart && r.Part != nil:
 		part, err := e.commands.parts.take(r.Part)
 		return &response{Part: part}, err
-	case r.Op == opVerb && r.Verb == nil, r.Op == opPrune && r.Prune == nil, r.Op == opSkip && r.Skip == nil:
+	case r.Op == opVerb && r.Verb == nil, r.Op == opPrune && r.Prune == nil, r.Op == opSkip && r.Skip == nil, r.Op == opStuck && r.Stuck == nil:
 		return nil, fmt.Errorf("the parameters of %q are missing", r.Op)
 	case r.Op != opWait:
 		return e.serveLocal(ctx, partition, r)

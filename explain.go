@@ -94,9 +94,15 @@ func explain(t *domain.Task, step string, c domain.Circumstances) (*Explanation,
 
 // localExplain explains a task of this process's partition.
 func (e *Engine) localExplain(ctx context.Context, c *subscribers.Coordinator, r *request) (*response, error) {
-	t, err := e.find(ctx, c, r.Task)
+	_, x, err := e.explainNow(ctx, c, r.Task, r.Step, true)
+	return &response{Explanation: x}, err
+}
+
+// explainNow explains a task as it is now; without its history the explanation is right, and has no evidence.
+func (e *Engine) explainNow(ctx context.Context, c *subscribers.Coordinator, id TaskID, step string, history bool) (*domain.Task, *Explanation, error) {
+	t, err := e.find(ctx, c, id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	around := domain.Circumstances{
 		Now: domain.InstantOf(e.config.Clock()), Partition: c.Partition, Held: c.Held(),
@@ -109,19 +115,20 @@ func (e *Engine) localExplain(ctx context.Context, c *subscribers.Coordinator, r
 	around.Frozen, err = await(ctx, c, func(reply func(*domain.Unknown, error)) error {
 		return c.Inspect(func(m *subscribers.Machine) {
 			var frozen *domain.Unknown
-			if entry := m.State().Live(r.Task); entry != nil {
+			if entry := m.State().Live(id); entry != nil {
 				frozen = entry.Frozen
 			}
 			reply(frozen, nil)
 		}, func(err error) { reply(nil, err) })
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	// Without its history the explanation is right, and has no evidence.
-	if around.History, _, err = projections.Walk(ctx, e.store.Log(c.Partition), c.Partition, t.ID, t.Last); err != nil {
-		e.config.Logger.Debug("an explanation without evidence", "task", t.ID, "error", err)
+	if history {
+		if around.History, _, err = projections.Walk(ctx, e.store.Log(c.Partition), c.Partition, t.ID, t.Last); err != nil {
+			e.config.Logger.Debug("an explanation without evidence", "task", t.ID, "error", err)
+		}
 	}
-	x, err := explain(t, r.Step, around)
-	return &response{Explanation: x}, err
+	x, err := explain(t, step, around)
+	return t, x, err
 }

@@ -42,6 +42,8 @@ func (e *Engine) serveLocal(ctx context.Context, partition int, r *request) (*re
 		return &response{Task: v}, err
 	case opExplain:
 		return e.localExplain(ctx, c, r)
+	case opStuck:
+		return e.localStuck(ctx, c, r.Stuck)
 	case opTasks:
 		return e.localTasks(ctx, c, r.Filter)
 	case opVerb:

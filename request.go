@@ -15,6 +15,7 @@ type request struct {
 	Identity   string          `json:"identity,omitempty"` // what the submission's id rests on; see router.identify
 	Verb       *verb           `json:"verb,omitempty"`
 	Filter     *Filter         `json:"filter,omitempty"`
+	Stuck      *StuckQuery     `json:"stuck,omitempty"`
 	Definition json.RawMessage `json:"definition,omitempty"`
 	Replace    bool            `json:"replace,omitempty"`
 	Prune      *pruneRequest   `json:"prune,omitempty"`
@@ -37,6 +38,7 @@ const (
 	opPart   = "part"
 
 	opExplain = "explain"
+	opStuck   = "stuck"
 )
 
 // response answers a request. Exactly one field is set, next to Error; Parts stands for an answer that is too large.
@@ -53,6 +55,7 @@ type response struct {
 	Part    []byte       `json:"part,omitempty"`
 
 	Explanation *Explanation `json:"explanation,omitempty"`
+	Stuck       *StuckPage   `json:"stuck,omitempty"`
 }
 
 type pruneRequest struct {

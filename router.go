@@ -84,7 +84,7 @@ func (r *router) once(ctx context.Context, partition int, req *request) (*respon
 	if err != nil {
 		return nil, err
 	}
-	reads := req.Op == opTask || req.Op == opExplain || req.Op == opTasks || req.Op == opWait || req.Op == opStatus
+	reads := req.Op == opTask || req.Op == opExplain || req.Op == opStuck || req.Op == opTasks || req.Op == opWait || req.Op == opStatus
 	try := ctx
 	if reads { // a request that got lost, for instance with its owner, must not cost all of the caller's time
 		var cancel context.CancelFunc

@@ -69,6 +69,8 @@ var errorKinds = []errorKind{
 	kindOf[domain.RefusedError]("refused"),
 	kindOf[domain.UnknownStepError]("unknown_step"),
 	kindOf[InvalidVerbError]("invalid_verb"),
+	kindOf[InvalidStuckError]("invalid_stuck"),
+	kindOf[InvalidSubmissionError]("invalid_submission"),
 	kindOf[domain.BypassError]("bypass"),
 	kindOf[DefinitionNotFoundError]("definition_not_found"),
 	kindOf[jsonschema.ViolationsError]("violations"),

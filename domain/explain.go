@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -51,9 +52,13 @@ const (
 	ReasonStepOver      Reason = "step_over"                 // it is complete, skipped or resolved
 )
 
+// ReasonIndexBehind is no reason of a task: an answer from the index does not contain what it was to contain. See
+// ExplainBehind.
+const ReasonIndexBehind Reason = "index_behind"
+
 // Explanation says why a task or a step does not move, since when, on what evidence, and what moves it.
 type Explanation struct {
-	Task   TaskID `json:"task"`
+	Task   TaskID `json:"task,omitzero"`
 	Step   string `json:"step,omitempty"` // the step that the reason is about
 	Reason Reason `json:"reason"`
 	// Text is one or two sentences for people. Everything that shows an explanation shows this text.
@@ -84,6 +89,9 @@ type Circumstances struct {
 	// Heard is when the handler of a running step last gave a sign of life, and the limit of its silence; nil or zero: it
 	// gives none.
 	Heard func(step int) (at Instant, limit time.Duration)
+	// Brief leaves everything out of an explanation of the task that takes time to write: it has a reason, a step, since and
+	// until.
+	Brief bool
 }
 
 // Hold is what keeps steps from being started that are ready.
@@ -107,8 +115,15 @@ type Holder struct {
 // Explain says why the task does not move. It always has exactly one reason; of several it takes the one to deal with
 // first: what holds the whole partition, then what the task says of itself, then its steps.
 func Explain(t *Task, c Circumstances) Explanation {
-	x := explainer{t, c}
-	switch {
+	e := explainer{t, c}.task()
+	if c.Brief {
+		e.Text, e.Evidence, e.Fix, e.Hint = "", "", "", ""
+	}
+	return e
+}
+
+func (x explainer) task() Explanation {
+	switch t, c := x.t, x.c; {
 	case t.State.Ended():
 		return x.ended()
 	case t.State == Error:
@@ -156,6 +171,9 @@ type explainer struct {
 }
 
 func (x explainer) say(reason Reason, format string, args ...any) Explanation {
+	if x.c.Brief {
+		return Explanation{Task: x.t.ID, Reason: reason}
+	}
 	return Explanation{Task: x.t.ID, Reason: reason, Text: fmt.Sprintf(format, args...)}
 }
 
@@ -212,6 +230,9 @@ func by(r Record, reason string) string {
 
 // fix names the first of the verbs that the law would accept now.
 func (x explainer) fix(e Explanation, verbs ...Command) Explanation {
+	if x.c.Brief {
+		return e
+	}
 	for _, v := range verbs {
 		if events, err := Decide(x.t, v, x.c.Now, nil); err == nil && len(events) > 0 {
 			e.Verb, e.Fix = v, commandOf(x.t.ID, v)
@@ -247,19 +268,29 @@ func commandOf(id TaskID, v Command) string {
 }
 
 func quoted(names []string) string {
-	const most = 5
+	all := make([]string, len(names))
+	for i, n := range names[:min(len(names), maxListed)] {
+		all[i] = strconv.Quote(n)
+	}
+	return listed(all)
+}
+
+// maxListed is how many names a text has; of more it says the number.
+const maxListed = 5
+
+func listed(names []string) string {
 	var b strings.Builder
 	for i, n := range names {
 		switch {
-		case i == most:
-			fmt.Fprintf(&b, " and %d more", len(names)-most)
+		case i == maxListed:
+			fmt.Fprintf(&b, " and %d more", len(names)-maxListed)
 			return b.String()
 		case i > 0 && i == len(names)-1:
 			b.WriteString(" and ")
 		case i > 0:
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "%q", n)
+		b.WriteString(n)
 	}
 	return b.String()
 }

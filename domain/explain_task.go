@@ -151,7 +151,8 @@ func (x explainer) holdText(h Hold, step int) string {
 	case ReasonLoading:
 		return fmt.Sprintf("partition %02d is being loaded", x.c.Partition)
 	case ReasonClosed:
-		return fmt.Sprintf("partition %02d is closed: %s", x.c.Partition, h.Why)
+		is := fmt.Sprintf("partition %02d is closed: ", x.c.Partition)
+		return is + strings.TrimPrefix(h.Why, is)
 	case ReasonLogAway:
 		return "the log does not acknowledge commits: NATS cannot be reached"
 	case ReasonStoreFull:

@@ -42,6 +42,10 @@ func (m *Machine) AfterNewest(f func(error)) {
 	m.after(newest, f)
 }
 
+// StoredUpTo is the sequence of the last message that is known to be stored; a task whose newest commit is behind it is
+// ahead of the log.
+func (m *Machine) StoredUpTo() uint64 { return m.stored }
+
 func (m *Machine) newest(t *domain.Task) uint64 {
 	if t == nil {
 		return 0
