@@ -186,7 +186,7 @@ func newDeadShowCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "what stdout gets: text or json")
+	addOutput(cmd, &output)
 	return cmd
 }
 

@@ -6,7 +6,7 @@ import (
 
 func newDeadRequeueCommand(a *app) *cobra.Command {
 	var f connectFlags
-	var input string
+	var input, output string
 	cmd := &cobra.Command{
 		Use: "requeue LETTER", Short: "Put a request that was refused back into the intake", Args: arguments("LETTER"),
 		Long: "Put a dead letter of kind submission back into the intake, perhaps with another input, and remove the letter. Version, key,\n" +
@@ -16,6 +16,9 @@ func newDeadRequeueCommand(a *app) *cobra.Command {
 			"subscriber's own program can have it again, with Redeliver.",
 		Example: "  tasker dead requeue 12\n  tasker dead requeue 12 --input '{\"id\": 7}'",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			sequence, err := parseLetter(args[0])
 			if err != nil {
 				return err
@@ -30,19 +33,19 @@ func newDeadRequeueCommand(a *app) *cobra.Command {
 				if err := box.Requeue(cmd.Context(), sequence, with); err != nil {
 					return err
 				}
-				a.printf("dead letter %d is back in the intake\n", sequence)
-				return nil
+				return a.did(output, map[string]any{"requeued": sequence}, "dead letter %d is back in the intake", sequence)
 			})
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().StringVarP(&input, "input", "i", "", "another input for the task: JSON, @file, or - for stdin")
+	addOutput(cmd, &output)
 	return cmd
 }
 
 func newDeadDropCommand(a *app) *cobra.Command {
 	var f connectFlags
-	var kind string
+	var kind, output string
 	var all bool
 	cmd := &cobra.Command{
 		Use: "drop [LETTER...] [--kind KIND] [--all]", Short: "Remove dead letters for good", DisableFlagsInUseLine: true,
@@ -65,6 +68,9 @@ func newDeadDropCommand(a *app) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			var sequences []uint64
 			for _, arg := range args {
 				sequence, err := parseLetter(arg)
@@ -76,16 +82,21 @@ func newDeadDropCommand(a *app) *cobra.Command {
 			return a.letters(cmd.Context(), f, func(box letterbox) error {
 				if len(sequences) == 0 {
 					n, err := box.DropDeadLetters(cmd.Context(), kind)
-					if err == nil {
-						a.printf("%s dropped\n", plural(int(n), "dead letter", "dead letters")) // #nosec G115
+					if err != nil {
+						return err
 					}
-					return err
+					return a.did(output, map[string]any{"dropped": n}, "%s dropped", plural(int(n), "dead letter", "dead letters")) // #nosec G115
 				}
 				for _, sequence := range sequences {
 					if err := box.DropDeadLetter(cmd.Context(), sequence); err != nil {
 						return err
 					}
-					a.printf("dead letter %d dropped\n", sequence)
+					if output != "json" {
+						a.printf("dead letter %d dropped\n", sequence)
+					}
+				}
+				if output == "json" {
+					return printJSON(a.out, map[string]any{"dropped": len(sequences)})
 				}
 				return nil
 			})
@@ -94,5 +105,6 @@ func newDeadDropCommand(a *app) *cobra.Command {
 	f.add(cmd)
 	cmd.Flags().StringVar(&kind, "kind", "", "all letters of this kind")
 	cmd.Flags().BoolVar(&all, "all", false, "all letters")
+	addOutput(cmd, &output)
 	return cmd
 }

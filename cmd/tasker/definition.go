@@ -30,9 +30,13 @@ func newDefinitionApplyCommand(a *app) *cobra.Command {
 	var f connectFlags
 	var env environment
 	var replace bool
+	var output string
 	cmd := &cobra.Command{
 		Use: "apply FILE...", Short: "Register definitions with a running server", Args: files,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			defs := make([]*tasker.Definition, len(args))
 			for i, file := range args { // all of them, before the first is sent
 				f, err := a.loadDefinition(file, env, nil)
@@ -52,7 +56,10 @@ func newDefinitionApplyCommand(a *app) *cobra.Command {
 					case err != nil:
 						return fmt.Errorf("%s: %w", args[i], err)
 					}
-					a.printf("%s applied\n", def.FullName())
+					applied := map[string]any{"namespace": def.Namespace, "name": def.Name, "version": def.Version}
+					if err := a.did(output, applied, "%s applied", def.FullName()); err != nil {
+						return err
+					}
 				}
 				return nil
 			})
@@ -61,6 +68,7 @@ func newDefinitionApplyCommand(a *app) *cobra.Command {
 	f.add(cmd)
 	env.add(cmd)
 	cmd.Flags().BoolVar(&replace, "replace", false, "allow another content under a version that is registered already")
+	addOutput(cmd, &output)
 	return cmd
 }
 
@@ -89,7 +97,7 @@ func newDefinitionListCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "what stdout gets: text or json")
+	addOutput(cmd, &output)
 	return cmd
 }
 

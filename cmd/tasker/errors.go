@@ -59,6 +59,10 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	if f.quiet {
 		return f.code
 	}
+	if wantsJSON(cmd) {
+		_ = printJSON(a.err, map[string]any{"error": jsonError{Message: f.Error(), Hint: f.hint, Code: f.code}})
+		return f.code
+	}
 	_, _ = fmt.Fprintf(a.err, "tasker: %s\n", f.Error())
 	if f.usage && cmd != nil {
 		use := cmd.UseLine()
@@ -74,6 +78,22 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		_, _ = fmt.Fprintf(a.err, "hint: %s\n", f.hint)
 	}
 	return f.code
+}
+
+// jsonError is an error as a program gets it, on stderr, when it has asked for JSON.
+type jsonError struct {
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"` // what to do
+	Code    int    `json:"exit_code"`
+}
+
+// wantsJSON reports whether the command was told to print JSON.
+func wantsJSON(cmd *cobra.Command) bool {
+	if cmd == nil {
+		return false
+	}
+	output := cmd.Flags().Lookup("output")
+	return output != nil && output.Value.String() == "json"
 }
 
 // classify finds the exit code of an error, and the hint that its text lacks.

@@ -17,7 +17,7 @@ import (
 const healthBytes = 4 << 10
 
 func newHealthCommand(a *app) *cobra.Command {
-	var address string
+	var address, output string
 	var live bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
@@ -26,6 +26,9 @@ func newHealthCommand(a *app) *cobra.Command {
 			"other engines own all partitions, else 3 with the reason. It needs no other program, so a healthcheck of a container\n" +
 			"can run it in an image that holds nothing else. `tasker status` says how the whole log is doing.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			if _, port, err := net.SplitHostPort(address); err != nil || port == "" || port == "0" {
 				return usageError("--metrics is %q: it is the HOST:PORT that the server was given", address)
 			}
@@ -41,13 +44,13 @@ func newHealthCommand(a *app) *cobra.Command {
 			if err := askHealth(ctx, "http://"+address+path); err != nil {
 				return err
 			}
-			a.printf("ok\n")
-			return nil
+			return a.did(output, map[string]any{"healthy": true}, "ok")
 		},
 	}
 	cmd.Flags().StringVar(&address, "metrics", "127.0.0.1:9464", "HOST:PORT that the server was given with --metrics")
 	cmd.Flags().BoolVar(&live, "live", false, "ask only whether the process answers")
 	cmd.Flags().DurationVar(&timeout, "timeout", 4*time.Second, "how long the answer may take")
+	addOutput(cmd, &output)
 	return cmd
 }
 

@@ -12,7 +12,7 @@ func newLogCommand(a *app) *cobra.Command {
 
 func newLogSkipCommand(a *app) *cobra.Command {
 	var f connectFlags
-	var reason, by string
+	var reason, by, output string
 	cmd := &cobra.Command{
 		Use: "skip PARTITION SEQUENCE --reason TEXT", Short: "Pass over a message that cannot be read, for good", Args: arguments("PARTITION", "SEQUENCE"),
 		DisableFlagsInUseLine: true,
@@ -20,6 +20,9 @@ func newLogSkipCommand(a *app) *cobra.Command {
 			"What the message said is lost; the decision and its reason are stored.",
 		Example: "  tasker log skip 01 4711 --reason \"disk error, see ticket 12\"",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			partition, err := strconv.Atoi(args[0])
 			if err != nil || partition < 0 {
 				return usageError("PARTITION %q is not a number", args[0])
@@ -35,13 +38,13 @@ func newLogSkipCommand(a *app) *cobra.Command {
 				if err := c.Skip(cmd.Context(), partition, sequence, (&actFlags{by: by, reason: reason}).who()); err != nil {
 					return err
 				}
-				a.printf("partition %02d passes over message %d\n", partition, sequence)
-				return nil
+				return a.did(output, map[string]any{"partition": partition, "skipped": sequence}, "partition %02d passes over message %d", partition, sequence)
 			})
 		},
 	}
 	f.add(cmd)
 	addBy(cmd, &by)
 	cmd.Flags().StringVar(&reason, "reason", "", "why; it is stored in the log")
+	addOutput(cmd, &output)
 	return cmd
 }

@@ -47,7 +47,7 @@ func newPruneCommand(a *app) *cobra.Command {
 	f.add(cmd)
 	cmd.Flags().StringVar(&older, "older-than", "30d", "age of a task's end, such as 12h or 30d")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would go")
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "what stdout gets: text or json")
+	addOutput(cmd, &output)
 	return cmd
 }
 

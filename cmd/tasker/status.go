@@ -33,7 +33,7 @@ func newStatusCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "what stdout gets: text or json")
+	addOutput(cmd, &output)
 	return cmd
 }
 

@@ -41,7 +41,7 @@ func newStepListCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "what stdout gets: text or json")
+	addOutput(cmd, &output)
 	return cmd
 }
 
@@ -71,7 +71,7 @@ func newStepShowCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "what stdout gets: text or json")
+	addOutput(cmd, &output)
 	return cmd
 }
 

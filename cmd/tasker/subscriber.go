@@ -39,7 +39,7 @@ func newSubscriberListCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "what stdout gets: text or json")
+	addOutput(cmd, &output)
 	return cmd
 }
 
@@ -90,21 +90,26 @@ func (a *app) printSubscribers(list []tasker.Subscribed) {
 
 func newSubscriberForgetCommand(a *app) *cobra.Command {
 	var f connectFlags
+	var output string
 	cmd := &cobra.Command{
 		Use: "forget NAME", Short: "Remove the cursor of a subscriber that is gone, so that it holds no log back", Args: arguments("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			return a.with(cmd.Context(), f, readsLog, func(c *connection) error {
 				err := c.ForgetSubscriber(cmd.Context(), args[0])
 				if errors.Is(err, tasker.ErrSubscriberNotFound) {
 					return badInput(err, "tasker subscriber list shows them")
 				}
-				if err == nil {
-					a.printf("subscriber %s: forgotten; run again it begins anew\n", args[0])
+				if err != nil {
+					return err
 				}
-				return err
+				return a.did(output, map[string]any{"forgotten": args[0]}, "subscriber %s: forgotten; run again it begins anew", args[0])
 			})
 		},
 	}
 	f.add(cmd)
+	addOutput(cmd, &output)
 	return cmd
 }

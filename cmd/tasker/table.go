@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/spf13/cobra"
+
 	"github.com/tasker-go/tasker/domain"
 )
 
@@ -98,4 +100,18 @@ func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
+}
+
+// addOutput adds the flag that chooses between text and JSON; see did and checkOutput.
+func addOutput(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVarP(output, "output", "o", "text", "what stdout gets: text or json")
+}
+
+// did prints what a verb has done: a line for people, or an object for programs.
+func (a *app) did(output string, object any, format string, args ...any) error {
+	if output == "json" {
+		return printJSON(a.out, object)
+	}
+	a.printf(format+"\n", args...)
+	return nil
 }

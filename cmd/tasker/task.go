@@ -53,7 +53,7 @@ func newTaskListCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&filter.Namespace, "namespace", "", "only tasks of this namespace")
 	cmd.Flags().StringVar(&filter.DependentSystem, "dependent-system", "", "only tasks with a step that talks to this outside system")
 	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "at most so many")
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "what stdout gets: text or json")
+	addOutput(cmd, &output)
 	return cmd
 }
 

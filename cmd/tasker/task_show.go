@@ -35,7 +35,7 @@ func newTaskShowCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "what stdout gets: text or json")
+	addOutput(cmd, &output)
 	return cmd
 }
 
@@ -236,7 +236,7 @@ func newTaskHistoryCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "what stdout gets: text or json")
+	addOutput(cmd, &output)
 	return cmd
 }
 
