@@ -23,6 +23,7 @@ type Store interface {
 	Blobs() Blobs
 	Definitions() KV // key: namespace.name.version; for submitters to find, never read by loading
 	Cursors() KV     // key: subscriber name and partition
+	Tokens() KV      // key: name of an access token (Token)
 	DeadLetters() DeadLetters
 	// Clock is the store's own clock, to compare with: the time now as the server sees it.
 	Clock(ctx context.Context) (time.Time, error)

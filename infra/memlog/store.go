@@ -106,6 +106,9 @@ func (s *Store) Definitions() domain.KV { return s.table("definitions") }
 // Cursors implements domain.Store.
 func (s *Store) Cursors() domain.KV { return s.table("cursors") }
 
+// Tokens implements domain.Store.
+func (s *Store) Tokens() domain.KV { return s.table("tokens") }
+
 // DeadLetters implements domain.Store. Letters returns them.
 func (s *Store) DeadLetters() domain.DeadLetters { return deadLetters{s} }
 

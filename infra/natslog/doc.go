@@ -7,7 +7,7 @@
 //
 //	TASKER_LOG_<generation>_<partition>   tasker.log.<generation>.<partition>   the commits
 //	TASKER_DEAD                           tasker.dead.<kind>.<name>             what could not be delivered, with the reason
-//	KV TASKER_META, TASKER_LEASES, TASKER_DEFINITIONS, TASKER_CURSORS
+//	KV TASKER_META, TASKER_LEASES, TASKER_DEFINITIONS, TASKER_CURSORS, TASKER_TOKENS
 //	object stores TASKER_BLOBS, TASKER_SNAPSHOTS
 //	(core NATS)                           tasker.cmd.<partition>                requests to the partition's owner
 package natslog

@@ -1,7 +1,9 @@
 package natslog_test
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -79,5 +81,50 @@ func TestCopiesOfCommitsAreNoCommits(t *testing.T) {
 	}
 	if m, err := to.Read(ctx, 4); err != nil || m.CommitID != "own" {
 		t.Errorf("our own commit is %q, %v", m.CommitID, err)
+	}
+}
+
+// A user that may submit, or put payloads into the object store, chooses what stands in a stream; one that may read can have
+// the server publish it anywhere. Together they must not make a token.
+func TestCopiesOfMessagesAreNoTokens(t *testing.T) {
+	ctx, srv := testContext(t), natsservertest.Single(t)
+	store := open(t, natslog.Options{Connect: srv.Connect})
+	nc, err := srv.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if _, err := nc.RequestWithContext(ctx, "tasker.submit.task.default.x", []byte(`{"name":"forged"}`)); err != nil {
+		t.Fatal(err)
+	}
+	own, err := store.Tokens().Put(ctx, "own", []byte("1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"direct", "own"} {
+		if err := nc.PublishMsg(&nats.Msg{Subject: "$JS.API.DIRECT.GET.TASKER_INBOX", Reply: "$KV.TASKER_TOKENS." + key, Data: []byte(`{"seq":1}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for stored := ""; !strings.Contains(stored, `"last_seq":3`); {
+		m, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.INFO.KV_TASKER_TOKENS", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored = string(m.Data)
+	}
+	for _, key := range []string{"direct", "own"} {
+		if value, _, err := store.Tokens().Get(ctx, key); !errors.Is(err, domain.ErrNoKey) {
+			t.Errorf("%s: a copy is read as %q, %v", key, value, err)
+		}
+	}
+	if keys, err := store.Tokens().Keys(ctx); err != nil || len(keys) != 0 {
+		t.Errorf("the keys are %v, %v", keys, err)
+	}
+	if _, err := store.Tokens().Put(ctx, "own", []byte("2"), own); !errors.Is(err, domain.ErrConflict) {
+		t.Errorf("a copy was overwritten unseen: %v", err)
+	}
+	if _, err := store.Tokens().Put(ctx, "own", []byte("2"), 0); err != nil {
+		t.Error(err)
 	}
 }

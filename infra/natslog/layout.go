@@ -173,7 +173,7 @@ type part struct {
 }
 
 func (s *Store) layout(generation, partitions int) []part {
-	parts := make([]part, 0, partitions+7)
+	parts := make([]part, 0, partitions+8)
 	for p := range partitions {
 		parts = append(parts, part{s.logConfig(generation, p), true})
 	}
@@ -182,6 +182,7 @@ func (s *Store) layout(generation, partitions int) []part {
 		part{s.objConfig("SNAPSHOTS"), true},
 		part{s.kvConfig("CURSORS"), true},
 		part{s.kvConfig("DEFINITIONS"), false},
+		part{s.kvConfig("TOKENS"), false}, // without it nobody gets in by a token, until new ones are made
 		part{s.kvConfig("LEASES"), false},
 		part{s.deadConfig(), false},
 		part{s.inboxConfig(), false},

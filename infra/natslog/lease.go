@@ -166,11 +166,12 @@ func (l *lease) Release(ctx context.Context) error {
 	return fmt.Errorf("releasing lease %s: %w", l.name, err)
 }
 
-// isGone tells the marks that the server and clients leave for removed keys from values.
+// isGone tells the marks that the server and clients leave for removed keys from values. A copy of another stream's message,
+// which whoever may read directly can have the server publish here, is no value either.
 func isGone(m *storedMessage) (bool, error) {
 	header, err := m.headers()
 	if err != nil {
 		return false, err
 	}
-	return header.Get(headerMarkerReason) != "" || header.Get(headerKVOperation) != "", nil
+	return header.Get(headerMarkerReason) != "" || header.Get(headerKVOperation) != "" || header.Get(headerStream) != "", nil
 }

@@ -213,6 +213,9 @@ func (s *Store) Definitions() domain.KV { return kv{s, s.names.bucket("DEFINITIO
 // Cursors are in the bucket TASKER_CURSORS.
 func (s *Store) Cursors() domain.KV { return kv{s, s.names.bucket("CURSORS")} }
 
+// Tokens are in the bucket TASKER_TOKENS.
+func (s *Store) Tokens() domain.KV { return kv{s, s.names.bucket("TOKENS")} }
+
 // DeadLetters go to the stream TASKER_DEAD.
 func (s *Store) DeadLetters() domain.DeadLetters { return deadLetters{s} }
 

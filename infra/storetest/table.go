@@ -109,6 +109,7 @@ func runTables(t *testing.T, open opener) {
 		{"a_key_is_written_only_over_the_revision_read", tableAKeyIsWrittenOnlyOverTheRevisionRead},
 		{"a_deleted_key_is_new_again", tableADeletedKeyIsNewAgain},
 		{"keys_may_hold_anything", tableKeysMayHoldAnything},
+		{"tokens_have_a_table_of_their_own", tableTokensHaveATableOfTheirOwn},
 	})
 }
 
@@ -170,6 +171,20 @@ func tableKeysMayHoldAnything(t *testing.T, open opener) {
 	}
 	if _, err := s.Cursors().Put(ctx, "", nil, 0); err == nil {
 		t.Fatal("the empty key was accepted")
+	}
+}
+
+func tableTokensHaveATableOfTheirOwn(t *testing.T, open opener) {
+	ctx, s := testContext(t), open(t)
+	revision := must(s.Tokens().Put(ctx, "ci", []byte("1"), 0))(t)
+	must(s.Tokens().Put(ctx, "ci", []byte("2"), revision))(t)
+	if value, _, err := s.Tokens().Get(ctx, "ci"); string(value) != "2" || err != nil {
+		t.Fatalf("read %q %v", value, err)
+	}
+	for _, other := range []domain.KV{s.Cursors(), s.Definitions()} {
+		if keys := must(other.Keys(ctx))(t); len(keys) != 0 {
+			t.Fatalf("another table has %v", keys)
+		}
 	}
 }
 

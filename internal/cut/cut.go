@@ -99,6 +99,9 @@ func (s *Store) Definitions() domain.KV { return table{s, s.to.Definitions()} }
 // Cursors are a line to the table.
 func (s *Store) Cursors() domain.KV { return table{s, s.to.Cursors()} }
 
+// Tokens are a line to the table.
+func (s *Store) Tokens() domain.KV { return table{s, s.to.Tokens()} }
+
 // DeadLetters are a line to the dead letters.
 func (s *Store) DeadLetters() domain.DeadLetters { return letters{s} }
 
