@@ -43,6 +43,7 @@ type Engine struct {
 	full      atomic.Bool
 	commands  commandServers
 	intake    intake
+	index     *indexer // nil: Config.Index is ""
 	workflows workflows
 	background
 }

@@ -44,6 +44,8 @@ func (e *Engine) serveLocal(ctx context.Context, partition int, r *request) (*re
 		return e.localExplain(ctx, c, r)
 	case opStuck:
 		return e.localStuck(ctx, c, r.Stuck)
+	case opIndex:
+		return e.localIndex(ctx, r.Index)
 	case opTasks:
 		return e.localTasks(ctx, c, r.Filter)
 	case opVerb:

@@ -84,6 +84,45 @@ func (r *router) Definition(ctx context.Context, namespace, name, version string
 	return k.def, nil
 }
 
+// CriticalPath is the chain of steps that the duration of a task comes from.
+type CriticalPath = projections.CriticalPath
+
+// CriticalPath finds the chain of steps that the duration of a task comes from, in its history: of the steps that a step waited
+// for, the one that ended last. Errors: those of History.
+func (r *router) CriticalPath(ctx context.Context, id TaskID) (*CriticalPath, error) {
+	h, err := r.History(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	parents, err := r.parents(ctx, h)
+	if err != nil {
+		return nil, fmt.Errorf("the critical path of task %s: %w", id, err)
+	}
+	path := projections.Critical(*h, func(step string) []string { return parents[step] })
+	return &path, nil
+}
+
+// parents are the steps that each step of a task depends on: as its owner has them, or where there is none, as its definition
+// does.
+func (r *router) parents(ctx context.Context, h *History) (map[string][]string, error) {
+	parents := map[string][]string{}
+	t, err := r.Task(ctx, h.Task)
+	if err == nil {
+		for _, s := range t.Steps {
+			parents[s.Name] = s.DependsOn
+		}
+		return parents, nil
+	}
+	d, unknown := r.Definition(ctx, h.Namespace, h.Name, h.Version)
+	if unknown != nil {
+		return nil, err
+	}
+	for i := range d.Steps {
+		parents[d.Steps[i].Name] = d.Steps[i].DependsOn
+	}
+	return parents, nil
+}
+
 // History is what happened to one task, in order, with durations and causes.
 type History = projections.History
 

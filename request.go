@@ -21,6 +21,7 @@ type request struct {
 	Prune      *pruneRequest   `json:"prune,omitempty"`
 	Skip       *skipRequest    `json:"skip,omitempty"`
 	Part       *partRequest    `json:"part,omitempty"`
+	Index      *indexRequest   `json:"index,omitempty"`
 	Partition  int             `json:"partition,omitempty"`
 }
 
@@ -36,6 +37,7 @@ const (
 	opSkip   = "skip"
 	opStatus = "status"
 	opPart   = "part"
+	opIndex  = "index"
 
 	opExplain = "explain"
 	opStuck   = "stuck"
@@ -53,6 +55,7 @@ type response struct {
 	Status  *engineView  `json:"status,omitempty"`
 	Parts   *partsView   `json:"parts,omitempty"`
 	Part    []byte       `json:"part,omitempty"`
+	Index   *indexAnswer `json:"index,omitempty"`
 
 	Explanation *Explanation `json:"explanation,omitempty"`
 	Stuck       *StuckPage   `json:"stuck,omitempty"`

@@ -72,6 +72,11 @@ func (r *router) once(ctx context.Context, partition int, req *request) (*respon
 			return resp, err
 		}
 	}
+	return r.elsewhere(ctx, partition, req)
+}
+
+// elsewhere asks the owner of the partition over NATS, even if that is this process.
+func (r *router) elsewhere(ctx context.Context, partition int, req *request) (*response, error) {
 	remote, ok := r.store.(commander)
 	if !ok {
 		return nil, domain.ErrNoOwner
@@ -84,7 +89,8 @@ func (r *router) once(ctx context.Context, partition int, req *request) (*respon
 	if err != nil {
 		return nil, err
 	}
-	reads := req.Op == opTask || req.Op == opExplain || req.Op == opStuck || req.Op == opTasks || req.Op == opWait || req.Op == opStatus
+	reads := req.Op == opTask || req.Op == opExplain || req.Op == opStuck || req.Op == opTasks || req.Op == opWait || req.Op == opStatus ||
+		req.Op == opIndex
 	try := ctx
 	if reads { // a request that got lost, for instance with its owner, must not cost all of the caller's time
 		var cancel context.CancelFunc

@@ -36,6 +36,8 @@ var errorCodes = []struct {
 	{"definition_exists", ErrDefinitionExists},
 	{"unknown_step", ErrUnknownStep},
 	{"other_identity", errOtherIdentity},
+	{"no_index", ErrNoIndex},
+	{"behind", ErrBehind},
 }
 
 // errorKind is a typed error that travels with its fields.
@@ -75,6 +77,9 @@ var errorKinds = []errorKind{
 	kindOf[DefinitionNotFoundError]("definition_not_found"),
 	kindOf[jsonschema.ViolationsError]("violations"),
 	kindOf[subscribers.FrozenError]("frozen"),
+	kindOf[IndexUnavailableError]("index_unavailable"),
+	kindOf[IndexBehindError]("behind"),
+	kindOf[QueryError]("query"),
 }
 
 func toWire(err error) *wireError {

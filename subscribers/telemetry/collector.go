@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -20,6 +21,7 @@ type Process struct {
 	Lag        map[string]uint64
 	Refused    map[subscribers.Refusal]uint64
 	Intake     Intake
+	Index      *Index // nil: this process has none
 
 	Slots, SlotsUsed, SlotsLeaked int
 	Handlers                      []HandlerSlots
@@ -28,6 +30,13 @@ type Process struct {
 
 // Intake is what became of requests of foreign clients.
 type Intake struct{ Accepted, Repeated, Refused, Retried uint64 }
+
+// Index is what the index of this process has done, and has yet to do.
+type Index struct {
+	Lag                     uint64        // commits
+	Behind                  time.Duration // age of the oldest of them
+	Batches, Rows, Failures uint64
+}
 
 // HandlerSlots is how many slots the steps of one handler have.
 type HandlerSlots struct {
@@ -208,6 +217,13 @@ func (s scrape) others(p *Process) {
 		lags.add(label(name), float64(p.Lag[name]))
 	}
 	lags.each(func(name string, lag float64) { s.gauge(subscriberLag, lag, name) })
+	if x := p.Index; x != nil {
+		s.gauge(indexLag, float64(x.Lag))
+		s.gauge(indexLagSeconds, x.Behind.Seconds())
+		s.counter(indexBatches, float64(x.Batches))
+		s.counter(indexRows, float64(x.Rows))
+		s.counter(indexFailures, float64(x.Failures))
+	}
 	exported, full, failures := s.t.spans.counts()
 	s.counter(spansExported, float64(exported))
 	s.counter(spansDropped, float64(full), "queue_full")

@@ -58,6 +58,11 @@ const (
 	refused
 	intakeRequests
 	subscriberLag
+	indexLag
+	indexLagSeconds
+	indexBatches
+	indexRows
+	indexFailures
 	spansExported
 	spansDropped
 	buildInfo
@@ -238,6 +243,32 @@ var list = [metricCount]Metric{
 		Name: "tasker_subscriber_lag_commits", Kind: Gauge, Labels: []string{"subscriber"},
 		Help: "Commits that a durable subscriber has yet to handle, in the partitions that this process owns; looked at every 15 s.",
 		Look: "Grows: the subscriber is too slow, or does not run. It holds the log back from being trimmed.",
+	},
+	indexLag: {
+		Group: "Index",
+		Name:  "tasker_index_lag_commits", Kind: Gauge,
+		Help: "Commits of all partitions that the index of this process does not contain yet. Only of a process that has one.",
+		Look: "Grows: the index is too slow, or stands still (`tasker index status` says why). Lists and analytics are old by as much.",
+	},
+	indexLagSeconds: {
+		Name: "tasker_index_lag_seconds", Kind: Gauge, Unit: "seconds",
+		Help: "Age of the oldest commit that the index of this process does not contain yet.",
+		Look: "Above 2 for long: as for the commits.",
+	},
+	indexBatches: {
+		Name: "tasker_index_batches_total", Kind: Counter,
+		Help: "Transactions that the index of this process has written.",
+		Look: "Does not grow while commits are stored: the index stands still.",
+	},
+	indexRows: {
+		Name: "tasker_index_rows_written_total", Kind: Counter,
+		Help: "Rows of tasks and steps that the index of this process has written.",
+		Look: "What the index costs: a row that changes often within a batch is written once.",
+	},
+	indexFailures: {
+		Name: "tasker_index_failures_total", Kind: Counter,
+		Help: "How often the index of this process could not go on: a full disk, a damaged file. It is tried again.",
+		Look: "Grows: see the log, or `tasker index status`. The engine does not need the index.",
 	},
 	spansExported: {
 		Group: "Telemetry",

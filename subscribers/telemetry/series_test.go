@@ -152,7 +152,7 @@ func everything(tb testing.TB, tel *Telemetry, d *domain.Definition, n int, cmd 
 
 // crowd is a process in which there is much of everything.
 func crowd() Process {
-	p := Process{Version: "v1.2.3", Lag: map[string]uint64{}, Slots: 10}
+	p := Process{Version: "v1.2.3", Lag: map[string]uint64{}, Slots: 10, Index: &Index{Lag: 7, Behind: 1500 * time.Millisecond, Batches: 3, Rows: 40, Failures: 1}}
 	for i := range 64 {
 		p.Partitions = append(p.Partitions, subscribers.Stats{Partition: i, Phase: subscribers.Owning, Pending: 1, Held: 2, Timers: 3})
 		p.LogSizes = append(p.LogSizes, 1000)
@@ -183,6 +183,8 @@ func TestTwoHundredDefinitionsOfTwentyStepsStayBelowTheLimitOfSeries(t *testing.
 		"tasker_step_failures_total":             definitions * steps * 9,
 		"tasker_step_retries_total":              definitions * steps * 8,
 		"tasker_handler_slots_used":              4000, "tasker_subscriber_lag_commits": 4000,
+		"tasker_index_lag_commits": 7, "tasker_index_lag_seconds": 1.5, "tasker_index_batches_total": 3,
+		"tasker_index_rows_written_total": 40, "tasker_index_failures_total": 1,
 	} {
 		if got := total(families[name]); got != want {
 			t.Errorf("%s: %v in all series together, want %v: nothing is lost beyond a limit", name, got, want)
