@@ -78,6 +78,9 @@ func TestWhatCanBeReadIsListedBesideThePartitionsThatCannot(t *testing.T) {
 		if open.Phase != subscribers.Owning || open.Owner != "taskertest" || open.Why != "" || open.Live == 0 {
 			t.Errorf("the open partition: %+v", open)
 		}
+		if s := open.Stored; s == nil || s.First != 1 || s.Last < open.Sequence || s.Bytes == 0 {
+			t.Errorf("what the open partition stores: %+v", s)
+		}
 
 		reports, err := e.Prune(t.Context(), 0, true)
 		if !errors.As(err, &some) || len(reports) != 1 || reports[0].Partition != 1 {

@@ -17,6 +17,8 @@ type Status struct {
 	Info       domain.DataInfo   `json:"info"`
 	Partitions []PartitionStatus `json:"partitions"` // all of them, by number
 	Engines    []EngineStatus    `json:"engines"`    // those that have a partition, by name
+	// Usage is how full the store is, 0 to 1 of its limit; 0 when it has none, or does not say.
+	Usage float64 `json:"usage"`
 }
 
 // PartitionStatus is how one partition is doing.
@@ -24,6 +26,15 @@ type PartitionStatus struct {
 	subscribers.Stats        // phase "away" and no numbers when nobody has the partition
 	Owner             string `json:"owner,omitempty"` // name of the engine that owns it or loads it
 	Why               string `json:"why,omitempty"`   // it is closed, or nobody has it
+	// Stored is what its stream holds; nil when that could not be asked.
+	Stored *StoredLog `json:"stored,omitempty"`
+}
+
+// StoredLog is what the stream of a partition holds.
+type StoredLog struct {
+	First uint64 `json:"first"` // sequence of the oldest message; Last + 1 when there is none
+	Last  uint64 `json:"last"`
+	Bytes uint64 `json:"bytes"` // before the server compresses them
 }
 
 // EngineStatus is how one engine is doing.
@@ -65,9 +76,16 @@ func (e *Engine) describe() *engineView {
 // reason. ErrNoOwner when no engine answers at all.
 func (r *router) Status(ctx context.Context) (*Status, error) {
 	n := r.store.Data().Partitions
-	answers, errs := make([]*engineView, n), make([]error, n)
+	answers, errs, stored := make([]*engineView, n), make([]error, n), make([]*StoredLog, n)
+	s := &Status{}
 	var asked sync.WaitGroup
+	asked.Go(func() { s.Usage, _ = r.store.Usage(ctx) })
 	for p := range n {
+		asked.Go(func() {
+			if b, err := r.store.Log(p).Bounds(ctx); err == nil {
+				stored[p] = &StoredLog{First: b.First, Last: b.Last, Bytes: b.Bytes}
+			}
+		})
 		asked.Go(func() {
 			// Not call: a partition that nobody has would cost all of its patience.
 			resp, err := r.once(ctx, p, &request{Op: opStatus})
@@ -87,9 +105,9 @@ func (r *router) Status(ctx context.Context) (*Status, error) {
 		}
 		answers[0] = resp.Status
 	}
-	s := &Status{}
 	for p := range n {
 		s.Partitions = append(s.Partitions, partitionStatus(p, answers, errs[p]))
+		s.Partitions[p].Stored = stored[p]
 	}
 	for _, v := range answers {
 		if v == nil {
