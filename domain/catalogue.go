@@ -64,6 +64,8 @@ var catalogue = []Entry{
 	{TaskExpiredType, 1, TaskExpired{}, "A failed task was not reopened within error_retention and is history now.",
 		[]string{whoCoordinator}, []string{whoIndex}},
 
+	{StepInheritedType, 1, StepInherited{}, "The step of a fork is over, as it was in the task that was forked.",
+		[]string{whoOperator}, []string{whoDiscoverer, whoFinalizer, whoIndex}},
 	{StepExecutionRequestedType, 1, StepExecutionRequested{}, "The step was handed to its handler.",
 		[]string{whoDiscoverer}, []string{whoExecutor, whoFinalizer, whoReenqueuer, whoIndex}},
 	{StepCompletedType, 1, StepCompleted{}, "The step ended well.",

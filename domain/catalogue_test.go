@@ -157,6 +157,13 @@ func fixtures() []fixture {
 	createdBlob, completedBlob, resolvedBlob := created, completed, resolved
 	createdTrace := created
 	createdTrace.Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	createdFork := created
+	createdFork.Forked = &domain.ForkedFrom{Task: mustID("01890a5d-ac96-774b-bcce-b302099a8058"), Position: domain.Position{Partition: 1, Sequence: 70, Index: 4}}
+	inherited := domain.StepInherited{Step: "step-one", Result: fixtureJSON, From: domain.Position{Partition: 1, Sequence: 69, Index: 2}}
+	inheritedBlob, inheritedSkipped, inheritedResolved := inherited, inherited, inherited
+	inheritedBlob.Result = fixtureBlob
+	inheritedSkipped.Result, inheritedSkipped.Skipped = domain.Payload{}, true
+	inheritedResolved.Resolved = true
 	createdBlob.Context, completedBlob.Result, resolvedBlob.Result = fixtureBlob, fixtureBlob, fixtureBlob
 
 	var list []fixture
@@ -180,7 +187,7 @@ func fixtures() []fixture {
 		domain.TaskCancelled{Reason: "not needed"}, domain.TaskResolvedManually{Reason: "refunded"},
 		domain.TaskPaused{Reason: "maintenance"}, domain.TaskResumed{Reason: "maintenance is over"},
 		domain.TaskAnnotated{Kind: "dummy-annotation", Step: "step-one", Round: 2, Annotation: json.RawMessage(`{"note":"x"}`)},
-		domain.StepExecutionRequested{Step: "step-one", Attempt: 2, Until: later}, completed,
+		inherited, domain.StepExecutionRequested{Step: "step-one", Attempt: 2, Until: later}, completed,
 		domain.StepFailed{Step: "step-one", Attempt: 2, RetryAt: later, Error: domain.StepError{
 			Message: "503 from \"shop\"\ntry later", Kind: domain.KindError, Code: "HTTP_503",
 			Frames: []string{"main.charge charge.go:42", "main.main main.go:7"}}},
@@ -195,9 +202,12 @@ func fixtures() []fixture {
 		domain.Custom{Name: "order.paid", Step: "step-one", Attempt: 2, Data: json.RawMessage(`{"amount":7}`)},
 	)
 	add("-again", domain.TaskStartRequested{Again: true})
-	add("-blob", createdBlob, domain.TaskCompleted{Result: fixtureBlob}, completedBlob, resolvedBlob)
+	add("-blob", createdBlob, domain.TaskCompleted{Result: fixtureBlob}, completedBlob, resolvedBlob, inheritedBlob)
 	add("-from", domain.TaskCompleted{From: []string{"step-one", "step-four"}})
 	add("-trace", createdTrace)
+	add("-fork", createdFork)
+	add("-skipped", inheritedSkipped)
+	add("-resolved", inheritedResolved)
 	add("-packed", domain.DefinitionAdopted{Hash: "9f86d081884c7d659a2feaa0c55ad015", Packed: []byte{0xab, 0x56, 0xfa, 0xff}})
 	return list
 }

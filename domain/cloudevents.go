@@ -84,7 +84,7 @@ func CloudEventOf(r Record, source string) CloudEvent {
 		e.Version, e.Step, e.Attempt = event.Version, event.Step, event.Attempt
 	case PartitionOpened, PartitionSkipped, DefinitionAdopted, TaskStartRequested, TaskReenqueued, TaskDelayed, TaskCompleted,
 		TaskFailed, TaskRetryRequested, TaskCancelled, TaskResolvedManually, TaskPaused, TaskResumed, TaskAnnotated, TaskExpired,
-		StepExecutionRequested, StepCompleted, StepFailed, StepRetryRequested, StepCancelled, StepResolvedManually, StepSkipped,
+		StepInherited, StepExecutionRequested, StepCompleted, StepFailed, StepRetryRequested, StepCancelled, StepResolvedManually, StepSkipped,
 		StepCheckpointed, StepProgressed, StepLogAppended, Custom:
 	}
 	return e

@@ -24,6 +24,10 @@ type CreateTask struct {
 	Correlation  string
 	Traceparent  string // valid, or ""; see ParseTraceparent
 	InputHash    uint32
+
+	By        Actor           // of a fork: who made it; "" = the submitter
+	Forked    *ForkedFrom     // of a fork: where it begins
+	Inherited []StepInherited // of a fork: the steps that do not run
 }
 
 // ---- from handlers (reports)

@@ -45,7 +45,7 @@ func DefaultActor(t EventType) Actor {
 		return ByOperator
 	case PartitionOpenedType, DefinitionAdoptedType, TaskStartRequestedType, TaskReenqueuedType, TaskDelayedType,
 		TaskCompletedType, TaskFailedType, TaskRetryRequestedType, StepExecutionRequestedType,
-		StepRetryRequestedType, StepCancelledType, StepSkippedType, TaskExpiredType:
+		StepRetryRequestedType, StepCancelledType, StepSkippedType, TaskExpiredType, StepInheritedType:
 		return ByEngine
 	}
 	if _, custom := CustomName(t); custom {

@@ -307,7 +307,7 @@ func TestEvolveIsTotalAndItsCountersAreARecount(t *testing.T) {
 				StepFailed{Step: name, Attempt: attempt, Error: StepError{Kind: kind}, RetryAt: when},
 				StepFailed{Step: name, Attempt: attempt, Error: StepError{Kind: kind}},
 				StepRetryRequested{Step: name, NewRound: attempt%2 == 0, RetryLimit: attempt},
-				StepCancelled{Step: name}, StepResolvedManually{Step: name}, StepSkipped{Step: name},
+				StepCancelled{Step: name}, StepResolvedManually{Step: name}, StepSkipped{Step: name}, StepInherited{Step: name, Resolved: attempt%2 == 0},
 				StepCheckpointed{Step: name, Attempt: attempt, Cursor: []byte(`1`)}, StepProgressed{Step: name, Attempt: attempt},
 				StepLogAppended{Step: name, Attempt: attempt}, Custom{Step: name, Attempt: attempt}, Signal{Name: SignalHandle},
 				rapid.SampledFrom([]Event{TaskExpired{}, TaskResumed{}, TaskStartRequested{}}).Draw(rt, "rare"),

@@ -19,8 +19,8 @@ func DecideCreate(def *Definition, cmd CreateTask, now Instant) (TaskCreated, er
 		Namespace: def.Namespace, Name: def.Name, Version: def.Version, Definition: def.hash,
 		Context: cmd.Context, Initiator: cmd.Initiator, SourceSystem: cmd.SourceSystem, Reason: cmd.Reason,
 		Tags: cmd.Tags, BypassSteps: cmd.BypassSteps, Correlation: cmd.Correlation, Traceparent: cmd.Traceparent,
-		InputHash: cmd.InputHash,
-		Deadline:  deadlineFrom(def, now),
+		InputHash: cmd.InputHash, Forked: cmd.Forked,
+		Deadline: deadlineFrom(def, now),
 	}
 	if e.Namespace == DefaultNamespace {
 		e.Namespace = "" // left out; see TaskCreated
@@ -168,7 +168,7 @@ func (t *Task) decideExpired(cmd Command, out []Event) ([]Event, error) {
 		return append(out, c.Event()), nil
 	case CancelTask, RetryTask, ResolveTask, PauseTask, ResumeTask, RetryStep, ResolveStep, CancelStep, FinishStep:
 		return out, &RefusedError{t.ID, "failed on " + t.EndedAt.String() +
-			" and was not reopened within error_retention: it is history now; submit it again"}
+			" and was not reopened within error_retention: it is history now; fork it, or submit it again"}
 	case CompleteStep, FailStep, CheckpointStep, ProgressStep, LogStep:
 		return out, ErrStale
 	case CreateTask, StartTask, WaitTask, CompleteTask, FailTask, StartStep, SkipStep, ReleaseStep, EndSleep, HitDeadline, ExpireTask:

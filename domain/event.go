@@ -26,6 +26,7 @@ const (
 	TaskAnnotatedType        EventType = "task.annotated"
 	TaskExpiredType          EventType = "task.expired"
 
+	StepInheritedType          EventType = "step.inherited"
 	StepExecutionRequestedType EventType = "step.execution_requested"
 	StepCompletedType          EventType = "step.completed"
 	StepFailedType             EventType = "step.failed"
@@ -111,6 +112,8 @@ type TaskCreated struct {
 	Traceparent  string   `json:"traceparent,omitempty"` // of the request that asked for the task (W3C Trace Context)
 	Deadline     Instant  `json:"deadline,omitzero"`     // the task fails when it is not over by then
 	InputHash    uint32   `json:"input,omitempty"`       // of everything that an idempotent repetition must repeat
+
+	Forked *ForkedFrom `json:"forked,omitempty"` // of a fork; the steps that it takes over follow in the same message
 }
 
 // TaskStartRequested moves the task from pending to in_progress: something of it can run.
@@ -180,6 +183,15 @@ type TaskAnnotated struct {
 type TaskExpired struct{}
 
 // ---- the step
+
+// StepInherited ends a step of a fork without an execution, as it had ended in the task that the fork was made of.
+type StepInherited struct {
+	Step     string   `json:"-"`
+	Result   Payload  `json:"result,omitzero"`
+	Skipped  bool     `json:"skipped,omitempty"`  // complete, without having run
+	Resolved bool     `json:"resolved,omitempty"` // resolved_manually; else complete
+	From     Position `json:"from,omitzero"`      // of the event that ended it there; left out where the log has that no more
+}
 
 // StepExecutionRequested moves a step from pending to in_progress: it has been handed to its handler.
 type StepExecutionRequested struct {
@@ -319,6 +331,7 @@ func (TaskResolvedManually) Type() EventType   { return TaskResolvedManuallyType
 func (TaskPaused) Type() EventType             { return TaskPausedType }
 func (TaskResumed) Type() EventType            { return TaskResumedType }
 func (TaskAnnotated) Type() EventType          { return TaskAnnotatedType }
+func (StepInherited) Type() EventType          { return StepInheritedType }
 func (StepExecutionRequested) Type() EventType { return StepExecutionRequestedType }
 func (StepCompleted) Type() EventType          { return StepCompletedType }
 func (StepFailed) Type() EventType             { return StepFailedType }
@@ -346,6 +359,7 @@ func (TaskResolvedManually) event()   {}
 func (TaskPaused) event()             {}
 func (TaskResumed) event()            {}
 func (TaskAnnotated) event()          {}
+func (StepInherited) event()          {}
 func (StepExecutionRequested) event() {}
 func (StepCompleted) event()          {}
 func (StepFailed) event()             {}
@@ -359,6 +373,7 @@ func (StepProgressed) event()         {}
 func (StepLogAppended) event()        {}
 
 // StepName names the step; the rest of the file makes the step events StepEvents.
+func (e StepInherited) StepName() string          { return e.Step }
 func (e StepExecutionRequested) StepName() string { return e.Step }
 func (e StepCompleted) StepName() string          { return e.Step }
 func (e StepFailed) StepName() string             { return e.Step }
@@ -373,6 +388,7 @@ func (e StepLogAppended) StepName() string        { return e.Step }
 func (e StepExecutionRequested) AttemptNumber() int { return e.Attempt }
 func (e StepCompleted) AttemptNumber() int          { return e.Attempt }
 func (e StepFailed) AttemptNumber() int             { return e.Attempt }
+func (StepInherited) AttemptNumber() int            { return 0 }
 func (StepRetryRequested) AttemptNumber() int       { return 0 }
 func (StepCancelled) AttemptNumber() int            { return 0 }
 func (StepResolvedManually) AttemptNumber() int     { return 0 }

@@ -79,7 +79,7 @@ func (s EventSet) Has(e Event) bool {
 		return s.custom || len(s.types) > 0 && s.types[e.Type()]
 	case Signal, PartitionOpened, PartitionSkipped, DefinitionAdopted, TaskCreated, TaskStartRequested, TaskReenqueued,
 		TaskDelayed, TaskCompleted, TaskFailed, TaskRetryRequested, TaskCancelled, TaskResolvedManually, TaskPaused,
-		TaskResumed, TaskAnnotated, TaskExpired, StepExecutionRequested, StepCompleted, StepFailed, StepRetryRequested,
+		TaskResumed, TaskAnnotated, TaskExpired, StepInherited, StepExecutionRequested, StepCompleted, StepFailed, StepRetryRequested,
 		StepCancelled, StepResolvedManually, StepSkipped, StepCheckpointed, StepProgressed, StepLogAppended:
 	}
 	return s.types[e.Type()]

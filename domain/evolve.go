@@ -11,7 +11,7 @@ func NewTask(r Record, def *Definition) *Task {
 		ID: r.Task, Definition: def, State: Pending, Round: 1,
 		Context:   e.Context.settle(r.Position),
 		Initiator: e.Initiator, SourceSystem: e.SourceSystem, Reason: e.Reason, Correlation: e.Correlation,
-		Traceparent: e.Traceparent, Tags: e.Tags, InputHash: e.InputHash,
+		Traceparent: e.Traceparent, Tags: e.Tags, InputHash: e.InputHash, Forked: e.Forked,
 		CreatedAt: r.At, Deadline: e.Deadline,
 		Steps: make([]Step, g.Len()),
 	}
@@ -82,8 +82,8 @@ func Evolve(t *Task, r Record) {
 		t.Paused = false
 	case TaskExpired:
 		t.Expired = t.State == Error
-	case StepExecutionRequested, StepCompleted, StepFailed, StepRetryRequested, StepCancelled, StepResolvedManually,
-		StepSkipped:
+	case StepInherited, StepExecutionRequested, StepCompleted, StepFailed, StepRetryRequested, StepCancelled,
+		StepResolvedManually, StepSkipped:
 		t.evolveStep(r)
 	case StepCheckpointed, StepProgressed:
 		t.evolveRunning(r)
@@ -118,6 +118,10 @@ func (t *Task) evolveStep(r Record) {
 	s := &t.Steps[i]
 	before := t.class(i)
 	switch e := r.Event.(type) {
+	case StepInherited:
+		if s.State == Pending {
+			s.inherit(e, &r)
+		}
 	case StepExecutionRequested:
 		if s.State == Pending && e.Attempt > int(s.Attempt) && e.Attempt <= math.MaxInt32 {
 			if s.Progress() != nil {

@@ -32,6 +32,7 @@ const (
 	packResultFrom
 	packExpired
 	packTraceparent
+	packForked
 	packKnown = 1<<iota - 1
 )
 
@@ -48,6 +49,7 @@ const (
 	packInputs
 	packCursor
 	packProgress
+	packInherited
 	packStepKnown = 8<<iota - 1
 )
 
@@ -68,7 +70,7 @@ func (t *Task) AppendPacked(b []byte) []byte {
 		t.Paused, !raw, t.Initiator != "", t.SourceSystem != "", t.Reason != "", t.Correlation != "", len(t.Tags) > 0,
 		t.InputHash != 0, t.bypass != nil, t.StartedAt != 0, t.EndedAt != 0, t.Deadline != 0, t.Waiting != Waiting{},
 		t.Waiting.Until != 0, t.Failed != "", len(t.ResultFrom) > 0, t.Expired,
-		t.Traceparent != "",
+		t.Traceparent != "", t.Forked != nil,
 	)
 	b = append(b, packFormat)
 	b = append(b, t.ID[:]...)
@@ -115,6 +117,10 @@ func (t *Task) AppendPacked(b []byte) []byte {
 	if t.Traceparent != "" {
 		b = packText(b, t.Traceparent)
 	}
+	if t.Forked != nil {
+		b = append(b, t.Forked.Task[:]...)
+		b = packPosition(b, t.Forked.Position)
+	}
 	b = packCount(b, len(t.Steps))
 	for i := range t.Steps {
 		b = t.Steps[i].appendPacked(b, t.CreatedAt)
@@ -131,6 +137,7 @@ func (s *Step) appendPacked(b []byte, created Instant) []byte {
 	flags := packBits(
 		s.Skipped, numbers, s.StartedAt != 0, s.EndedAt != 0, s.WakeAt != 0, !s.Result.IsZero(), more.Error != nil,
 		more.RetryLimit != 0, more.Inputs != nil, more.Cursor != nil, more.Progress != nil,
+		s.Inherited,
 	)
 	b = binary.AppendUvarint(b, flags<<3|uint64(s.State))
 	if numbers {
@@ -188,12 +195,15 @@ func (p *Payload) appendPacked(b []byte) []byte {
 		return packCount(b, p.Size)
 	case p.Pos.Sequence != 0:
 		b = append(b, packInLog)
-		b = packCount(b, p.Pos.Partition)
-		b = binary.AppendUvarint(b, p.Pos.Sequence)
-		b = packCount(b, p.Pos.Index)
-		return packCount(b, p.Size)
+		return packCount(packPosition(b, p.Pos), p.Size)
 	}
 	return append(b, packNone)
+}
+
+func packPosition(b []byte, p Position) []byte {
+	b = packCount(b, p.Partition)
+	b = binary.AppendUvarint(b, p.Sequence)
+	return packCount(b, p.Index)
 }
 
 // packHash is the hash as 16 bytes, if it is 32 lower-case hexadecimal digits.

@@ -144,7 +144,7 @@ func randomHistory(rt *rapid.T) (*Definition, []Record) {
 	kind := rapid.SampledFrom([]ErrorKind{KindError, KindWorkerLost, KindDeadline, "mine"})
 	event := rapid.Custom(func(rt *rapid.T) Event {
 		name, n, at, why := step.Draw(rt, "step"), attempt.Draw(rt, "attempt"), instant.Draw(rt, "until"), text.Draw(rt, "reason")
-		switch rapid.IntRange(0, 22).Draw(rt, "event") {
+		switch rapid.IntRange(0, 23).Draw(rt, "event") {
 		case 18, 19:
 			return StepCheckpointed{Step: name, Attempt: n, Cursor: json.RawMessage(strconv.Itoa(n))}
 		case 20:
@@ -177,6 +177,8 @@ func randomHistory(rt *rapid.T) (*Definition, []Record) {
 			return StepFailed{Step: name, Attempt: n, RetryAt: at, Error: StepError{Message: why, Kind: kind.Draw(rt, "kind"), Frames: []string{why}}}
 		case 15:
 			return StepRetryRequested{Step: name, NewRound: at != 0, RetryLimit: n, Inputs: payload.Draw(rt, "inputs").JSON}
+		case 23:
+			return StepInherited{Step: name, Result: payload.Draw(rt, "result"), Skipped: n%2 == 0, Resolved: n%3 == 0}
 		case 16:
 			return StepCancelled{Step: name}
 		case 17:
@@ -189,6 +191,7 @@ func randomHistory(rt *rapid.T) (*Definition, []Record) {
 		Tags: rapid.SliceOfN(text, 0, 3).Draw(rt, "tags"), Deadline: instant.Draw(rt, "deadline"),
 		BypassSteps: rapid.SliceOfN(step, 0, 2).Draw(rt, "bypass"), InputHash: rapid.Uint32().Draw(rt, "input"),
 		Traceparent: text.Draw(rt, "traceparent"),
+		Forked:      rapid.SampledFrom([]*ForkedFrom{nil, {}, {TaskID{1: 7}, Position{Partition: 3, Sequence: 1 << 40, Index: 400}}}).Draw(rt, "forked"),
 	}
 	records := []Record{{Event: created, At: 1_790_000_000_000_000}}
 	for i, e := range rapid.SliceOfN(event, 0, 30).Draw(rt, "events") {

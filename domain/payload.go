@@ -84,6 +84,8 @@ func PayloadOf(e Event) Payload {
 		return e.Result
 	case StepResolvedManually:
 		return e.Result
+	case StepInherited:
+		return e.Result
 	case TaskStartRequested, TaskReenqueued, TaskDelayed, TaskFailed, TaskRetryRequested, TaskCancelled,
 		TaskResolvedManually, TaskPaused, TaskResumed, TaskAnnotated, StepExecutionRequested, StepFailed,
 		StepRetryRequested, StepCancelled, StepSkipped, PartitionOpened, PartitionSkipped, DefinitionAdopted, Unknown,

@@ -100,7 +100,7 @@ func TestAFailedTaskExpires(t *testing.T) {
 	p.does(domain.ExpireTask{}, "task.expired")
 	p.keeps(domain.ExpireTask{})
 	text := "task ID" + ": failed on " + p.Task.EndedAt.String() +
-		" and was not reopened within error_retention: it is history now; submit it again"
+		" and was not reopened within error_retention: it is history now; fork it, or submit it again"
 	for _, c := range []domain.Command{
 		domain.CancelTask{}, domain.RetryTask{}, domain.ResolveTask{}, domain.PauseTask{}, domain.ResumeTask{},
 		domain.RetryStep{Step: "a"}, domain.ResolveStep{Step: "a"}, domain.CancelStep{Step: "a"}, domain.FinishStep{Step: "a"},

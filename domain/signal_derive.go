@@ -158,7 +158,7 @@ func implied(ev Event) implications {
 	case StepSkipped:
 		return implications{step: SignalStepSkip}
 	case PartitionOpened, PartitionSkipped, DefinitionAdopted, TaskCreated, TaskRetryRequested, TaskCancelled,
-		TaskResolvedManually, TaskPaused, TaskResumed, TaskAnnotated, TaskExpired, StepExecutionRequested, StepCompleted,
+		TaskResolvedManually, TaskPaused, TaskResumed, TaskAnnotated, TaskExpired, StepInherited, StepExecutionRequested, StepCompleted,
 		StepRetryRequested, StepCancelled, StepResolvedManually, StepCheckpointed, StepProgressed, StepLogAppended, Custom,
 		Signal, Unknown: // starts and reports are told once per message, see turnsOf
 	}

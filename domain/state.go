@@ -79,7 +79,8 @@ type Task struct {
 	Traceparent  string
 	Tags         []string
 	InputHash    uint32
-	bypass       []bool // by step; nil when nothing is bypassed
+	Forked       *ForkedFrom // nil: no fork
+	bypass       []bool      // by step; nil when nothing is bypassed
 
 	CreatedAt Instant
 	StartedAt Instant // of the first start
@@ -112,6 +113,7 @@ type Waiting struct {
 type Step struct {
 	State      State
 	Skipped    bool
+	Inherited  bool // it ended in the task that this one is a fork of, and never ran here
 	offered    bool
 	Attempt    int32 // number of the last execution; never goes back
 	Executions int32 // of this round, finished or failed ones; worker_lost and interrupted do not count

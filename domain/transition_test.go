@@ -111,6 +111,8 @@ var (
 		{"result", Complete, []State{InProgress}, nil, CompleteStep{Step: subject, Attempt: 7}, StepCompleted{Step: "x", Attempt: 7}, stale},
 		{"complete", Complete, []State{InProgress}, nil, FinishStep{Step: "x"}, StepCompleted{Step: "x", Attempt: 7}, refused},
 		{"end of a sleep", Complete, []State{InProgress}, nil, EndSleep{subject}, nil, silent},
+		{"inherit", Complete, []State{Pending}, nil, nil, StepInherited{Step: "x", Skipped: true}, silent},
+		{"inherit a resolved one", ResolvedManually, []State{Pending}, nil, nil, StepInherited{Step: "x", Resolved: true}, silent},
 		{"skip", Complete, []State{Pending}, nil, SkipStep{subject}, StepSkipped{Step: "x"}, silent},
 		{"failure", Error, []State{InProgress}, nil, FailStep{Step: subject, Attempt: 7}, StepFailed{Step: "x", Attempt: 7}, stale},
 		{"cancel", Cancelled, notWell, nil, CancelStep{Step: "x"}, StepCancelled{Step: "x"}, refused},

@@ -93,6 +93,11 @@ func (u *unpacker) task(t *Task, definition func(string) (*Definition, bool)) {
 	if flags&packTraceparent != 0 {
 		t.Traceparent = u.text()
 	}
+	if flags&packForked != 0 {
+		t.Forked = &ForkedFrom{}
+		copy(t.Forked.Task[:], u.take(len(t.Forked.Task)))
+		t.Forked.Position = u.position()
+	}
 	t.Expired = flags&packExpired != 0
 	u.steps(t)
 }
@@ -114,7 +119,7 @@ func (u *unpacker) steps(t *Task) {
 func (u *unpacker) step(s *Step, created Instant) {
 	flags := u.flags(packStepKnown)
 	s.State = u.state(byte(flags & 7))
-	s.Skipped = flags&packSkipped != 0
+	s.Skipped, s.Inherited = flags&packSkipped != 0, flags&packInherited != 0
 	s.Round = 1
 	if flags&packNumbers != 0 {
 		for _, n := range [...]*int32{&s.Attempt, &s.Executions, &s.Lost, &s.Round} {
@@ -159,7 +164,7 @@ func (u *unpacker) payload() Payload {
 	case kind == packBlob && size == 0:
 		return Payload{Blob: u.text(), Size: u.count(math.MaxInt)}
 	case kind == packInLog && size == 0:
-		p := Payload{Pos: Position{Partition: u.count(math.MaxInt32), Sequence: u.uvarint(), Index: u.count(math.MaxInt32)}}
+		p := Payload{Pos: u.position()}
 		p.Size = u.count(math.MaxInt)
 		return p
 	case kind == packNone && size == 0:
@@ -167,6 +172,10 @@ func (u *unpacker) payload() Payload {
 		u.fail(ErrPackCorrupt)
 	}
 	return Payload{}
+}
+
+func (u *unpacker) position() Position {
+	return Position{Partition: u.count(math.MaxInt32), Sequence: u.uvarint(), Index: u.count(math.MaxInt32)}
 }
 
 func (u *unpacker) fail(err error) {

@@ -157,6 +157,8 @@ func appendStep(b []byte, ev Event) []byte {
 	attempt := 1
 	step := ""
 	switch ev := ev.(type) {
+	case StepInherited:
+		step = ev.Step
 	case StepExecutionRequested:
 		step, attempt = ev.Step, ev.Attempt
 	case StepCompleted:
@@ -226,7 +228,7 @@ func appendData(o object, ev Event) []byte {
 			textIf("source_system", ev.SourceSystem).textIf("reason", ev.Reason).textsIf("tags", ev.Tags).
 			textsIf("bypass_steps", ev.BypassSteps).textIf("correlation", ev.Correlation).
 			textIf("traceparent", ev.Traceparent).
-			instantIf("deadline", ev.Deadline).numberIf("input", int64(ev.InputHash))
+			instantIf("deadline", ev.Deadline).numberIf("input", int64(ev.InputHash)).forkedIf("forked", ev.Forked)
 	case TaskStartRequested:
 		o = o.flagIf("again", ev.Again)
 	case TaskReenqueued:
@@ -250,6 +252,9 @@ func appendData(o object, ev Event) []byte {
 	case TaskAnnotated:
 		o = o.text("kind", ev.Kind).textIf("step", ev.Step).numberIf("round", int64(ev.Round)).
 			raw("annotation", ev.Annotation)
+	case StepInherited:
+		o = o.payload("result", ev.Result).flagIf("skipped", ev.Skipped).flagIf("resolved", ev.Resolved).
+			positionIf("from", ev.From)
 	case StepExecutionRequested:
 		o = o.instantIf("until", ev.Until)
 	case StepCompleted:

@@ -36,6 +36,8 @@ func (d *decoder) fact(env envelope) Event {
 		return TaskResumed{Reason: d.reason()}
 	case TaskAnnotatedType:
 		return d.taskAnnotated()
+	case StepInheritedType:
+		return d.stepInherited(env)
 	case StepExecutionRequestedType:
 		return d.stepExecutionRequested(env)
 	case StepCompletedType:
@@ -159,6 +161,8 @@ func (d *decoder) taskCreated() (ev TaskCreated) {
 			ev.Deadline = d.instant()
 		case "input":
 			ev.InputHash = uint32(d.unsigned(32)) // #nosec G115 -- 32 bits were asked for
+		case "forked":
+			ev.Forked = d.forkedFrom()
 		default:
 			d.value()
 		}

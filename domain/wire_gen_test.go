@@ -18,6 +18,9 @@ var (
 	payloadType = reflect.TypeFor[domain.Payload]()
 	rawType     = reflect.TypeFor[json.RawMessage]()
 	instantType = reflect.TypeFor[domain.Instant]()
+
+	taskType     = reflect.TypeFor[domain.TaskID]()
+	positionType = reflect.TypeFor[domain.Position]()
 )
 
 var (
@@ -51,6 +54,12 @@ func fillValue(t *rapid.T, v reflect.Value) {
 	case instantType:
 		v.SetInt(int64(wireInstant.Draw(t, "instant")))
 		return
+	case taskType:
+		v.Set(reflect.ValueOf(rapid.SampledFrom(wireTasks).Draw(t, "task")))
+		return
+	case positionType:
+		v.Set(reflect.ValueOf(rapid.SampledFrom([]domain.Position{{}, {Partition: 63, Sequence: 1<<63 - 1, Index: 1<<31 - 1}}).Draw(t, "position")))
+		return
 	case reflect.TypeFor[[]byte]():
 		if data := rapid.SliceOfN(rapid.Byte(), 0, 9).Draw(t, "bytes"); len(data) > 0 {
 			v.SetBytes(data)
@@ -71,6 +80,11 @@ func fillValue(t *rapid.T, v reflect.Value) {
 	case reflect.Slice:
 		if list := rapid.SliceOfN(wireText, 0, 3).Draw(t, "list"); len(list) > 0 {
 			v.Set(reflect.ValueOf(list))
+		}
+	case reflect.Pointer:
+		if rapid.Bool().Draw(t, "there") {
+			v.Set(reflect.New(v.Type().Elem()))
+			fillValue(t, v.Elem())
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
@@ -114,7 +128,7 @@ func drawCommit(t *rapid.T) domain.Commit {
 
 // jsonOf is what encoding/json makes of a value by its tags, with the one rule of payloads on top.
 func jsonOf(v reflect.Value) any {
-	if v.Kind() != reflect.Struct || v.Type() == instantType {
+	if v.Kind() != reflect.Struct || v.Type() == instantType || v.Type() == positionType {
 		return throughJSON(v.Interface())
 	}
 	object := map[string]any{}

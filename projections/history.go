@@ -125,7 +125,7 @@ func (f *historyFold) task(e domain.Event, at domain.Instant) time.Duration {
 		return since(paused, at)
 	case domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskAnnotated, domain.Unknown,
 		domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskExpired, domain.Signal:
-	case domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested, domain.StepCancelled,
+	case domain.StepInherited, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested, domain.StepCancelled,
 		domain.StepResolvedManually, domain.StepSkipped, domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom: // see step
 	}
 	return 0
@@ -174,7 +174,7 @@ func (f *historyFold) step(e domain.StepEvent, at domain.Instant) time.Duration 
 		if running != nil {
 			return since(running.StartedAt, at)
 		}
-	case domain.StepResolvedManually, domain.StepSkipped: // they end what did not run
+	case domain.StepInherited, domain.StepResolvedManually, domain.StepSkipped: // they end what did not run
 	}
 	return 0
 }
@@ -242,7 +242,7 @@ func Causes(records []domain.Record) []string {
 		case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskCreated,
 			domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskCompleted, domain.TaskFailed,
 			domain.TaskRetryRequested, domain.TaskCancelled, domain.TaskResolvedManually, domain.TaskPaused, domain.TaskResumed,
-			domain.TaskAnnotated, domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped, domain.TaskExpired, domain.Signal, domain.Unknown:
+			domain.TaskAnnotated, domain.StepCancelled, domain.StepInherited, domain.StepResolvedManually, domain.StepSkipped, domain.TaskExpired, domain.Signal, domain.Unknown:
 			reaction = r.Actor() == domain.ByEngine
 		}
 		at := place{r.Task, r.Position.Sequence}

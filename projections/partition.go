@@ -151,7 +151,7 @@ func (p *Partition) Fold(r domain.Record) (*Entry, error) {
 		return nil, nil
 	case domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskCompleted, domain.TaskFailed,
 		domain.TaskRetryRequested, domain.TaskCancelled, domain.TaskResolvedManually, domain.TaskPaused, domain.TaskResumed,
-		domain.TaskAnnotated, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
+		domain.TaskAnnotated, domain.StepInherited, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
 		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped, domain.TaskExpired,
 		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom:
 		entry := p.find(r.Task)

@@ -89,6 +89,7 @@ type StepStatistics struct {
 	Cancelled        uint64 `json:"cancelled"`
 	ResolvedManually uint64 `json:"resolved_manually"`
 	Skipped          uint64 `json:"skipped"`
+	Inherited        uint64 `json:"inherited"` // in forks: ended in the task that was forked
 
 	Duration DurationStatistics `json:"duration"` // of the executions that completed or failed
 }
@@ -157,7 +158,7 @@ func (s *Statistics) task(task taskStats, r domain.Record) {
 	case domain.TaskCreated, domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskPaused,
 		domain.TaskResumed, domain.TaskAnnotated, domain.Signal, domain.Unknown,
 		domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted:
-	case domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested, domain.StepCancelled,
+	case domain.StepInherited, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested, domain.StepCancelled,
 		domain.StepResolvedManually, domain.StepSkipped, domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom: // see step
 	}
 }
@@ -224,6 +225,8 @@ func (s *Statistics) step(task taskStats, r domain.Record, e domain.StepEvent) {
 		stats.ResolvedManually++
 	case domain.StepSkipped:
 		stats.Skipped++
+	case domain.StepInherited:
+		stats.Inherited++
 	}
 }
 

@@ -161,7 +161,7 @@ func describe(v *taskView, e tasker.Event) (subject, text string) {
 		text = "resumed" + because(x.Reason)
 	case domain.TaskExpired:
 		text = "expired: it can no longer be retried"
-	case domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
+	case domain.StepInherited, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
 		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped,
 		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom:
 		return describeStep(v, e)
@@ -204,6 +204,8 @@ func describeStep(v *taskView, e tasker.Event) (subject, text string) {
 		text = "resolved" + because(x.Reason)
 	case domain.StepSkipped:
 		text = "skipped" + because(x.Reason)
+	case domain.StepInherited:
+		text = "taken over"
 	case domain.StepProgressed:
 		text = progressText(x)
 	case domain.StepLogAppended:

@@ -153,7 +153,7 @@ func (v *taskView) apply(e tasker.Event) bool {
 		v.paused = true
 	case domain.TaskResumed:
 		v.paused = false
-	case domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
+	case domain.StepInherited, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
 		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped:
 		v.applyStep(x, at)
 	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskAnnotated, domain.TaskExpired,
@@ -194,5 +194,10 @@ func (v *taskView) applyStep(e domain.Event, at time.Time) {
 		s.state = domain.ResolvedManually
 	case domain.StepSkipped:
 		s.state, s.skipped = domain.Complete, true
+	case domain.StepInherited:
+		s.state, s.skipped = domain.Complete, x.Skipped
+		if x.Resolved {
+			s.state = domain.ResolvedManually
+		}
 	}
 }

@@ -122,7 +122,7 @@ func (w *world) lawful(task *tasker.Task, records []tasker.Event) {
 			over[e.Step] = false
 		case domain.StepCancelled:
 			running[e.Step], over[e.Step] = 0, true
-		case domain.StepSkipped, domain.StepResolvedManually:
+		case domain.StepSkipped, domain.StepResolvedManually, domain.StepInherited:
 			over[e.(domain.StepEvent).StepName()] = true
 		case domain.TaskCompleted, domain.TaskCancelled, domain.TaskResolvedManually:
 			ended = true

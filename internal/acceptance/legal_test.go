@@ -35,6 +35,7 @@ var (
 		domain.StepCancelledType:          {notOver, domain.Cancelled},
 		domain.StepResolvedManuallyType:   {[]domain.State{domain.Pending, domain.Error}, domain.ResolvedManually},
 		domain.StepSkippedType:            {[]domain.State{domain.Pending}, domain.Complete},
+		domain.StepInheritedType:          {[]domain.State{domain.Pending}, domain.Complete},
 	}
 )
 
@@ -54,6 +55,9 @@ func (w *world) legal(task *tasker.Task, records []tasker.Event) {
 			continue
 		}
 		name := r.Event.(domain.StepEvent).StepName()
+		if inherited, ok := r.Event.(domain.StepInherited); ok && inherited.Resolved {
+			move.to = domain.ResolvedManually
+		}
 		failed, _ := r.Event.(domain.StepFailed)
 		deadline := failed.Error.Kind == domain.KindDeadline && steps[name] == domain.Error // it waited for a retry
 		if !slices.Contains(move.from, steps[name]) && !deadline {

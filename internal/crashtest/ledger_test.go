@@ -118,7 +118,7 @@ func (l *ledger) task(r domain.Record, a *account) {
 	case domain.TaskExpiredType:
 		move(domain.Error, domain.Error)
 	case domain.PartitionOpenedType, domain.PartitionSkippedType, domain.DefinitionAdoptedType, domain.TaskCreatedType,
-		domain.StepExecutionRequestedType, domain.StepCompletedType, domain.StepFailedType, domain.StepRetryRequestedType,
+		domain.StepInheritedType, domain.StepExecutionRequestedType, domain.StepCompletedType, domain.StepFailedType, domain.StepRetryRequestedType,
 		domain.StepCancelledType, domain.StepResolvedManuallyType, domain.StepSkippedType, domain.StepCheckpointedType,
 		domain.StepProgressedType, domain.StepLogAppendedType:
 		l.fail(r, "it is no event of a task alone")
@@ -165,6 +165,13 @@ func (l *ledger) step(r domain.Record, a *account, e domain.StepEvent) {
 			l.fail(r, "the step is %s", s.state)
 		}
 		s.state = domain.Complete
+	case domain.StepInherited:
+		if s.state != domain.Pending || s.attempt != 0 {
+			l.fail(r, "the step is %s, attempt %d", s.state, s.attempt)
+		}
+		if s.state = domain.Complete; e.Resolved {
+			s.state = domain.ResolvedManually
+		}
 	case domain.StepResolvedManually:
 		if s.state != domain.Pending && s.state != domain.Error {
 			l.fail(r, "the step is %s", s.state)

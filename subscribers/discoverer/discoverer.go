@@ -66,7 +66,7 @@ func (*Discoverer) ReactsTo() []domain.EventType {
 	return []domain.EventType{
 		domain.TaskCreatedType, domain.TaskStartRequestedType, domain.TaskRetryRequestedType, domain.TaskResumedType,
 		domain.StepCompletedType, domain.StepFailedType, domain.StepRetryRequestedType, domain.StepCancelledType,
-		domain.StepResolvedManuallyType, domain.StepSkippedType,
+		domain.StepResolvedManuallyType, domain.StepSkippedType, domain.StepInheritedType,
 	}
 }
 

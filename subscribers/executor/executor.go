@@ -148,7 +148,7 @@ func (e *Executor) Notify(c subscribers.Committed) {
 	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskCreated,
 		domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskRetryRequested,
 		domain.TaskResolvedManually, domain.TaskPaused, domain.TaskResumed, domain.TaskAnnotated,
-		domain.StepRetryRequested, domain.StepResolvedManually, domain.StepSkipped, domain.TaskExpired,
+		domain.StepInherited, domain.StepRetryRequested, domain.StepResolvedManually, domain.StepSkipped, domain.TaskExpired,
 		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.Signal, domain.Unknown:
 		// No execution begins or ends with them.
 	}

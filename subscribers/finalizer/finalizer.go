@@ -15,7 +15,7 @@ func (Finalizer) ReactsTo() []domain.EventType {
 	return []domain.EventType{
 		domain.TaskCreatedType, domain.TaskRetryRequestedType, domain.TaskCancelledType, domain.TaskPausedType,
 		domain.TaskResumedType, domain.StepCompletedType, domain.StepFailedType, domain.StepRetryRequestedType,
-		domain.StepCancelledType, domain.StepResolvedManuallyType, domain.StepSkippedType,
+		domain.StepCancelledType, domain.StepResolvedManuallyType, domain.StepSkippedType, domain.StepInheritedType,
 	}
 }
 

@@ -25,7 +25,7 @@ func levelOf(e domain.Event) slog.Level {
 		return slog.LevelWarn
 	case domain.PartitionOpened, domain.DefinitionAdopted, domain.TaskCreated, domain.TaskStartRequested,
 		domain.TaskReenqueued, domain.TaskDelayed, domain.TaskRetryRequested, domain.TaskPaused, domain.TaskResumed,
-		domain.TaskAnnotated, domain.StepExecutionRequested, domain.StepCompleted, domain.StepRetryRequested,
+		domain.TaskAnnotated, domain.StepInherited, domain.StepExecutionRequested, domain.StepCompleted, domain.StepRetryRequested,
 		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped, domain.TaskExpired,
 		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.Signal, domain.Unknown:
 		return slog.LevelDebug
@@ -97,7 +97,7 @@ func appendDetails(attrs []slog.Attr, c subscribers.Committed) []slog.Attr {
 	case domain.DefinitionAdopted:
 		attrs = append(attrs, slog.String("hash", e.Hash))
 	case domain.TaskCreated, domain.TaskStartRequested, domain.TaskRetryRequested, domain.TaskPaused, domain.TaskResumed,
-		domain.TaskAnnotated, domain.StepExecutionRequested, domain.StepRetryRequested, domain.StepCancelled,
+		domain.TaskAnnotated, domain.StepInherited, domain.StepExecutionRequested, domain.StepRetryRequested, domain.StepCancelled,
 		domain.StepResolvedManually, domain.TaskExpired, domain.StepCheckpointed, domain.StepLogAppended, domain.Custom,
 		domain.Signal, domain.Unknown:
 	case domain.StepProgressed:

@@ -136,7 +136,7 @@ func (s *shard) measure(c *subscribers.Committed) {
 	case domain.StepRetryRequested:
 		v.retries.Add(1)
 	case domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskRetryRequested, domain.TaskPaused,
-		domain.TaskResumed, domain.TaskAnnotated, domain.TaskExpired, domain.StepExecutionRequested, domain.StepCheckpointed,
+		domain.TaskResumed, domain.TaskAnnotated, domain.TaskExpired, domain.StepInherited, domain.StepExecutionRequested, domain.StepCheckpointed,
 		domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.PartitionOpened, domain.PartitionSkipped,
 		domain.DefinitionAdopted, domain.Signal, domain.Unknown:
 	}

@@ -133,7 +133,7 @@ func ends(c *subscribers.Committed) (ofStep, over bool) {
 		return true, c.Before.Attempt != 0 // else nothing was in progress
 	case domain.TaskCreated, domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskPaused,
 		domain.TaskResumed, domain.TaskAnnotated, domain.TaskExpired, domain.TaskResolvedManually, domain.TaskRetryRequested,
-		domain.StepExecutionRequested, domain.StepRetryRequested, domain.StepResolvedManually, domain.StepSkipped,
+		domain.StepInherited, domain.StepExecutionRequested, domain.StepRetryRequested, domain.StepResolvedManually, domain.StepSkipped,
 		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.PartitionOpened,
 		domain.PartitionSkipped, domain.DefinitionAdopted, domain.Signal, domain.Unknown:
 	}
