@@ -84,10 +84,7 @@ func (m *Machine) lastPart(now domain.Instant) *part {
 	if p.enc.Len() < m.limit {
 		return p
 	}
-	next := &part{base: p.base + 1}
-	next.enc.Begin(b.at)
-	b.parts = append(b.parts, next)
-	return next
+	return m.nextPart(p)
 }
 
 // Full reports whether the open batch should be appended before it takes more inputs.

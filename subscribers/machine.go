@@ -150,15 +150,11 @@ func (m *Machine) Submit(def *domain.Definition, cmd domain.CreateTask, now doma
 		reply(Answer{Task: cmd.ID, Err: ErrTooManyKeys})
 		return
 	}
-	created, err := domain.DecideCreate(def, cmd, now)
+	e, err := m.create(def, &cmd, now)
 	if err != nil {
 		reply(Answer{Task: cmd.ID, Err: err})
 		return
 	}
-	if _, ok := m.state.Definition(def.Hash()); !ok {
-		m.append(domain.AdoptDefinition(def), now)
-	}
-	e := m.appendTask(cmd.ID, nil, created, "", now)
 	m.settle(e, now)
 	m.answer(Answer{Task: cmd.ID, Created: true, Position: m.position(e)}, reply)
 }

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,8 +13,9 @@ import (
 
 // submission is a task that a client wants to exist.
 type submission struct {
-	def *domain.Definition
-	cmd domain.CreateTask
+	def   *domain.Definition
+	cmd   domain.CreateTask
+	rerun []string // of a fork
 }
 
 // define makes a random definition.
@@ -73,7 +73,10 @@ func (w *world) submit(p *process) {
 	var s *submission
 	if len(w.submissions) > 0 && r.IntN(6) == 0 {
 		s = w.submissions[max(0, len(w.submissions)-1-r.IntN(200))]
-	} else {
+	} else if len(w.ledger.order) > 0 && r.IntN(5) == 0 {
+		s = w.newFork()
+	}
+	if s == nil {
 		s = w.newSubmission()
 	}
 	cmd := s.cmd
@@ -90,6 +93,7 @@ func (w *world) submit(p *process) {
 		stored := w.ledger.tasks[a.Task]
 		switch {
 		case errors.Is(a.Err, subscribers.ErrNotOwner), errors.Is(a.Err, subscribers.ErrOutcomeUnknown):
+		case w.tooLarge(cmd, a.Err):
 		case a.Err != nil && !errors.Is(a.Err, subscribers.ErrIdempotencyMismatch):
 			failf("submission of %s: %v", a.Task, a.Err)
 		case stored == nil:
@@ -111,9 +115,7 @@ func (w *world) newSubmission() *submission {
 	if r.IntN(2) == 0 {
 		s.cmd.ID = domain.KeyedTaskID(domain.DefaultNamespace, s.def.Name, strconv.Itoa(n))
 	} else {
-		binary.BigEndian.PutUint64(s.cmd.ID[:], uint64(w.clock/1000)<<16)
-		binary.BigEndian.PutUint64(s.cmd.ID[8:], r.Uint64()>>2|1<<63)
-		s.cmd.ID[6] = 7 << 4
+		s.cmd.ID = w.newID()
 	}
 	for i := range s.def.Steps {
 		if s.def.Steps[i].Skippable && r.IntN(3) == 0 {

@@ -35,7 +35,10 @@ type history struct {
 	input        uint32
 	round        int // from 1, as domain.Task.Round
 	endings      []ending
-	unchecked    bool // changed since an owner's memory was compared with it
+	source       *history // of a fork: of what
+	inherit      []bool   // of a fork: the steps that it has yet to take over
+	first        uint64   // its first message
+	unchecked    bool     // changed since an owner's memory was compared with it
 }
 
 // track is one step as the log tells it.
@@ -48,10 +51,11 @@ type track struct {
 	lost    int // those that do not
 	limit   int // an operator's; 0 = the template's
 	cursor  string
-	marked  mark   // of the cursor
-	done    int    // its last progress
-	emitted int    // custom events of the current execution
-	writer  string // whose the current execution is
+	marked  mark            // of the cursor
+	done    int             // its last progress
+	emitted int             // custom events of the current execution
+	writer  string          // whose the current execution is
+	over    domain.Position // of the event with which it became complete or resolved
 }
 
 // ending is when a run of a task was over.
@@ -99,6 +103,13 @@ func (l *ledger) commit(w *world, c domain.Commit) {
 			failf("%s at %s of task %s in commit %s: %s", r.Event.Type(), r.Position, r.Task, c.ID, what)
 		}
 	}
+	for _, r := range c.Records {
+		if _, ok := r.Event.(domain.TaskCreated); ok {
+			if step := l.tasks[r.Task].torn(); step != "" {
+				failf("commit %s at %d has a part of fork %s: step %s is missing", c.ID, c.Sequence, r.Task, step)
+			}
+		}
+	}
 }
 
 func (l *ledger) record(w *world, r domain.Record) string {
@@ -117,7 +128,7 @@ func (l *ledger) record(w *world, r domain.Record) string {
 		return "nobody knows this fact"
 	case domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskCompleted, domain.TaskFailed,
 		domain.TaskRetryRequested, domain.TaskCancelled, domain.TaskResolvedManually, domain.TaskPaused, domain.TaskResumed,
-		domain.TaskAnnotated, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
+		domain.TaskAnnotated, domain.StepInherited, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
 		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped, domain.TaskExpired,
 		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom:
 		// About a task that exists: below.
@@ -138,8 +149,11 @@ func (l *ledger) record(w *world, r domain.Record) string {
 	}
 	was := h.state.Live()
 	var what string
-	if e, ok := r.Event.(domain.StepEvent); ok {
+	if e, ok := r.Event.(domain.StepInherited); ok {
+		what = h.inherits(e, r)
+	} else if e, ok := r.Event.(domain.StepEvent); ok {
 		what = l.step(h, e, r)
+		h.stepOver(e, r)
 	} else {
 		what = h.task(w, r)
 	}
@@ -165,12 +179,12 @@ func (l *ledger) create(w *world, r domain.Record, e domain.TaskCreated) string 
 	if r.Prev != 0 {
 		return "it has a commit before its first"
 	}
-	h := &history{id: r.Task, def: def, steps: make([]track, len(def.Steps)), last: r.Position.Sequence, input: e.InputHash, round: 1, unchecked: true}
+	h := &history{id: r.Task, def: def, steps: make([]track, len(def.Steps)), last: r.Position.Sequence, input: e.InputHash, round: 1, unchecked: true, first: r.Position.Sequence}
 	l.tasks[r.Task] = h
 	l.order = append(l.order, h)
 	l.live++
 	w.changed = append(w.changed, h)
-	return ""
+	return h.begin(w, l, e)
 }
 
 // task applies a fact about the whole task.
@@ -206,7 +220,7 @@ func (h *history) task(w *world, r domain.Record) string {
 		ok, h.expired = from == domain.Error && h.failed.Add(w.odds.retention) < r.At, r.Position.Sequence
 	case domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted, domain.TaskCreated, domain.Unknown,
 		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.Signal,
-		domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
+		domain.StepInherited, domain.StepExecutionRequested, domain.StepCompleted, domain.StepFailed, domain.StepRetryRequested,
 		domain.StepCancelled, domain.StepResolvedManually, domain.StepSkipped:
 		// Not about a whole task.
 	}

@@ -9,6 +9,7 @@
 //	sayings.go    what handlers say before they are done
 //	snapshots.go  snapshots, trims, loading
 //	clients.go    definitions, submissions, questions
+//	forks.go      forks of tasks
 //	operators.go  the operator's verbs
 //	ledger.go     what the log may say: every fact is checked when it is stored
 //	check.go      what an owner's memory must be, compared with the log folded from zero
@@ -68,6 +69,7 @@ type Report struct {
 	Commits, Facts, Tasks int
 	Takeovers, Crashes    int
 	Snapshots, Fallbacks  int // taken; passed over because they were spoiled
+	TooLarge              int // forks that were refused because they do not fit into a message
 	Splits                int // parts of an input that was larger than a message, but the first
 	Moves                 int // messages of somebody without business in the log
 	Lost                  int // acknowledgements

@@ -117,6 +117,7 @@ func (r Report) plus(o Report) Report {
 	r.Snapshots += o.Snapshots
 	r.Fallbacks += o.Fallbacks
 	r.Splits += o.Splits
+	r.TooLarge += o.TooLarge
 	r.Moves += o.Moves
 	r.Lost += o.Lost
 	r.Answers += o.Answers
