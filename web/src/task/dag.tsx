@@ -1,0 +1,1 @@
+export { Dag, type DagProps, type DagStep } from './dag/Dag';
