@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/infra/jsonschema"
 	"github.com/tasker-go/tasker/subscribers"
+	"github.com/tasker-go/tasker/subscribers/attached"
 )
 
 // Errors to compare with errors.Is.
@@ -32,6 +34,34 @@ var (
 	// ErrDefinitionExists: another content is registered under that namespace, name and version.
 	ErrDefinitionExists = errors.New("another definition is registered under that name and version: give it a new version")
 )
+
+// Errors to find with errors.As, of what stands below.
+type (
+	// ViolationsError lists where a context is not what the schema of its definition wants.
+	ViolationsError = jsonschema.ViolationsError
+	// FrozenError: the task has an event that this version cannot read.
+	FrozenError = subscribers.FrozenError
+	// TrimmedError: what should be read next is not stored any more. It is a value, not a pointer.
+	TrimmedError = attached.ErrTrimmed
+	// CursorMismatchError: a cursor is of another log.
+	CursorMismatchError = attached.MismatchError
+	// CursorAheadError: a cursor names what has not been stored yet.
+	CursorAheadError = attached.AheadError
+	// LiveOnlyError: a signal that only Engine.Tap tells of was asked of the log.
+	LiveOnlyError = attached.LiveOnlyError
+)
+
+// InvalidSubmissionError: a submission that no definition could take: it has no name, its tags are too long. Nothing was
+// stored.
+type InvalidSubmissionError struct {
+	Reason string `json:"reason"`
+}
+
+func (e *InvalidSubmissionError) Error() string { return e.Reason }
+
+func invalidSubmission(format string, args ...any) error {
+	return &InvalidSubmissionError{fmt.Errorf(format, args...).Error()}
+}
 
 // DefinitionNotFoundError: nothing is registered under that name. It lists what is there.
 type DefinitionNotFoundError struct {

@@ -91,7 +91,7 @@ func WithTraceparent(text string) SubmitOption { return func(s *Submission) { s.
 // Submit creates a task of the named definition and returns when it is stored. input is the task's context: anything
 // that encodes to a JSON object. Errors: ErrNotRunning, ErrOverloaded, ErrStoreFull, ErrUnavailable (nothing was
 // stored); ErrOutcomeUnknown (submit again with the receipt's id or the same key); ErrIdempotencyMismatch;
-// *DefinitionNotFoundError; *NoIdentityError; *jsonschema.ViolationsError; *domain.BypassError.
+// *DefinitionNotFoundError; *NoIdentityError; *InvalidSubmissionError; *ViolationsError; *domain.BypassError.
 func (r *router) Submit(ctx context.Context, name string, input any, options ...SubmitOption) (Receipt, error) {
 	s := Submission{Name: name}
 	for _, o := range options {
@@ -173,8 +173,10 @@ func (s *Submission) checkTrace() error {
 	if s.Traceparent == "" {
 		return nil
 	}
-	_, err := domain.ParseTraceparent(s.Traceparent)
-	return err
+	if _, err := domain.ParseTraceparent(s.Traceparent); err != nil {
+		return invalidSubmission("%w", err)
+	}
+	return nil
 }
 
 // identify gives the submission its id by its key, or makes one.
@@ -182,9 +184,9 @@ func (s *Submission) identify() error {
 	s.setNamespace()
 	switch {
 	case s.Name == "":
-		return fmt.Errorf("a submission needs the name of a definition")
+		return invalidSubmission("a submission needs the name of a definition")
 	case s.Key != "" && !s.ID.IsZero() && s.ID != domain.KeyedTaskID(s.Namespace, s.Name, s.Key):
-		return fmt.Errorf("a submission has an id or an idempotency key, not both")
+		return invalidSubmission("a submission has an id or an idempotency key, not both")
 	case s.Key != "":
 		s.ID = domain.KeyedTaskID(s.Namespace, s.Name, s.Key)
 	case s.ID.IsZero():
@@ -211,7 +213,7 @@ func (s *Submission) check() error {
 		size += len(tag) + 8
 	}
 	if size > maxText {
-		return fmt.Errorf("initiator, source_system, reason, correlation and tags have %d bytes together; at most %d are possible: put the rest into the context",
+		return invalidSubmission("initiator, source_system, reason, correlation and tags have %d bytes together; at most %d are possible: put the rest into the context",
 			size, maxText)
 	}
 	if err := s.checkTrace(); err != nil {
@@ -222,7 +224,7 @@ func (s *Submission) check() error {
 		size += len(name) + 3
 	}
 	if size > maxBypass {
-		return fmt.Errorf("bypass_steps has %d bytes; at most %d are possible", size, maxBypass)
+		return invalidSubmission("bypass_steps has %d bytes; at most %d are possible", size, maxBypass)
 	}
 	return nil
 }
