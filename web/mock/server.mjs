@@ -297,8 +297,43 @@ function stuck(c) {
     .filter((t) => !OVER.includes(t.state.state) && !(c.q.get('namespace') && t.def.namespace !== c.q.get('namespace')))
     .map((t) => ({ ...explain(t, c.world), name: t.def.name, namespace: t.def.namespace, state: t.state.state }))
     .filter((e) => !['step_running', 'about_to_move'].includes(e.reason));
+  const reason = c.q.get('reason');
+  const wanted = tasks.filter((t) => !reason || t.reason === reason);
   const limit = Number(c.q.get('limit') ?? 100);
-  return { tasks: tasks.slice(0, limit), more: tasks.length > limit };
+  const from = c.q.get('after') ? wanted.findIndex((t) => t.task === c.q.get('after')) + 1 : 0;
+  const page = wanted.slice(from, from + limit);
+  const more = from + limit < wanted.length;
+  return { groups: groupsOf(wanted), tasks: page, next: more ? page.at(-1).task : undefined, more };
+}
+
+const SEVERITY = ['no_handler', 'task_failed', 'task_paused', 'backoff'];
+
+/** One line per cause, the worst first. */
+function groupsOf(tasks) {
+  const groups = new Map();
+  for (const t of tasks) {
+    const key = [t.reason, t.namespace, t.name, t.step].join(' ');
+    const { text, since, until, fix, hint, namespace, name, step, reason } = t;
+    const g = groups.get(key) ?? {
+      reason,
+      severity: SEVERITY.indexOf(reason) + 1,
+      tasks: 0,
+      namespace,
+      name,
+      step,
+      text,
+      since,
+      until,
+      fix,
+      hint,
+      examples: [],
+    };
+    g.tasks++;
+    if (g.examples.length < 3) g.examples.push(t.task);
+    if (since < g.since) g.since = since;
+    groups.set(key, g);
+  }
+  return [...groups.values()].sort((a, b) => a.severity - b.severity || b.tasks - a.tasks);
 }
 
 function definition(c, namespace, name) {
@@ -353,7 +388,7 @@ function events(c) {
   const wants = (t, e) =>
     ['namespace', 'name'].every((k) => !c.q.get(k) || t.def[k] === c.q.get(k)) &&
     (!c.q.get('task') || c.q.get('task') === t.id) &&
-    (!types.length || types.some((x) => e.type === x || e.type.startsWith(`${x}.`)));
+    (!types.length || types.some((x) => e.type === x || (x.endsWith('.*') && e.type.startsWith(x.slice(0, -1)))));
   const send = (t, e) => {
     if (!wants(t, e)) return;
     const data = { ...e, task: t.id, namespace: t.def.namespace, name: t.def.name };

@@ -276,70 +276,71 @@ export function analytics(w, q) {
 }
 
 export function status(w, since) {
-  const phases = ['owning', 'owning'];
-  return {
-    info: { ID: 'mock', Generation: 1, Partitions: w.sequences.length, Durability: 'strict' },
-    partitions: w.sequences.map((n, p) => {
-      const mine = [...w.tasks.values()].filter((t) => t.partition === p);
-      const of = (state) => mine.filter((t) => t.state.state === state).length;
-      return {
-        Partition: p,
-        Phase: phases[p],
-        Sequence: n,
-        Commits: n,
-        Events: n * 3,
-        Bytes: n * 900,
-        Refused: 0,
-        AckWait: n * 1.8e6,
-        SlowestAck: 21e6,
-        SlowestTurn: 3e6,
-        Snapshots: 1,
-        Live: of('pending') + of('in_progress'),
-        Held: p,
-        Queued: 0,
-        Timers: 2,
-        Pending: of('pending'),
-        InProgress: of('in_progress'),
-        Failed: of('error'),
-        owner: 'mock-engine-1',
-      };
-    }),
-    engines: [
-      {
-        name: 'mock-engine-1',
-        version: '0.0.0-mock',
-        executor: {
-          Slots: 64,
-          Free: 51,
-          Running: 13,
-          Leaked: 0,
-          Draining: false,
-          Handlers: [
-            { Name: 'payment', Limit: 4, Running: 4 },
-            { Name: 'http', Limit: 0, Running: 6 },
-            { Name: 'warehouse', Limit: 0, Running: 3, Leaked: 1 },
-          ],
-          Executions: 1200 + Math.floor((w.now - since) / 300),
-          Completed: 1100,
-          Failed: 87,
-          Panics: 1,
-          Timeouts: 4,
-          Late: 0,
-        },
-        handlers: [
-          'bank',
-          'carrier',
-          'http',
-          'mail',
-          'payment',
-          's3_copy',
-          's3_list',
-          'sum',
-          'validate_order',
-          'warehouse',
-        ],
-      },
+  const partitions = w.sequences.map((n, partition) => {
+    const mine = [...w.tasks.values()].filter((t) => t.partition === partition);
+    const of = (state) => mine.filter((t) => t.state.state === state).length;
+    const [pending, in_progress, failed] = ['pending', 'in_progress', 'error'].map(of);
+    return {
+      partition,
+      phase: 'owning',
+      owner: 'mock-engine-1',
+      sequence: n,
+      commits: n,
+      events: n * 3,
+      bytes: n * 900,
+      refused: 0,
+      stale: 0,
+      ack_wait_ns: n * 1.8e6,
+      slowest_ack_ns: 21e6,
+      slowest_turn_ns: 3e6,
+      snapshots: 1,
+      live: pending + in_progress,
+      held: partition,
+      queued: 0,
+      timers: 2,
+      pending,
+      in_progress,
+      failed,
+      stored: { first: 1, last: n, bytes: n * 700 },
+    };
+  });
+  const executor = {
+    slots: 64,
+    free: 51,
+    running: 13,
+    leaked: 1,
+    draining: false,
+    executions: 1200 + Math.floor((w.now - since) / 300),
+    completed: 1100,
+    failed: 87,
+    panics: 1,
+    timeouts: 4,
+    interrupted: 0,
+    cancelled: 2,
+    late: 0,
+    handlers: [
+      { name: 'payment', limit: 4, running: 4, refused: 'all 4 slots of the handler are taken' },
+      { name: 'http', limit: 0, running: 6 },
+      { name: 'warehouse', limit: 0, running: 3, leaked: 1 },
     ],
+  };
+  const handlers = [
+    'bank',
+    'carrier',
+    'http',
+    'mail',
+    'payment',
+    's3_copy',
+    's3_list',
+    'sum',
+    'validate_order',
+    'warehouse',
+  ];
+  return {
+    info: { id: 'mock', generation: 1, partitions: w.sequences.length, durability: 'strict' },
+    usage: 0.031,
+    partitions,
+    engines: [{ name: 'mock-engine-1', version: '0.0.0-mock', executor, handlers }],
     reasons: [],
   };
 }

@@ -2,7 +2,7 @@
 // what it has changed.
 
 import { QueryClient, useQuery } from '@tanstack/react-query';
-import { api, retryDelay, retryRead, snakeKeys } from './client';
+import { api, retryDelay, retryRead } from './client';
 import type {
   Definition,
   DefinitionSummary,
@@ -50,7 +50,7 @@ export const useDefinition = (namespace: string, name: string, version = '') =>
 export const useStatus = (every = 2_000) =>
   useQuery({
     queryKey: ['status'],
-    queryFn: ({ signal }) => api<unknown>(['status'], { signal }).then((a) => snakeKeys<Status>(a)),
+    queryFn: ({ signal }) => api<Status>(['status'], { signal }),
     refetchInterval: every,
   });
 
@@ -72,7 +72,7 @@ export const useSubscribers = () =>
 export const useStuck = (namespace: string) =>
   useQuery({
     queryKey: ['stuck', namespace],
-    queryFn: ({ signal }) => api<Stuck>(['stuck'], { signal, query: { namespace, limit: 200 } }),
+    queryFn: ({ signal }) => api<Stuck>(['stuck'], { signal, query: { namespace, limit: 1 } }),
     refetchInterval: 5_000,
   });
 

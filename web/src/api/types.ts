@@ -137,6 +137,8 @@ export interface Step {
   depends_on?: string[];
   state: State;
   skipped?: boolean;
+  /** of a fork: it ended in the task that was forked */
+  inherited?: boolean;
   ready?: boolean;
   held?: string;
   optional?: boolean;
@@ -178,6 +180,8 @@ export interface Task {
   waiting?: string;
   waiting_until?: string;
   failed?: string;
+  /** nothing: it is no fork */
+  forked_from?: { task: string; position: string };
   execution: unknown;
   steps?: Step[];
   position: string;
@@ -254,8 +258,33 @@ export interface StuckTask extends Explanation {
   state: State;
 }
 
+/** One cause, and how many tasks it holds. */
+export interface StuckGroup {
+  reason: string;
+  /** 1 is the worst */
+  severity: number;
+  /** 0: nobody can say how many */
+  tasks: number;
+  at_least?: boolean;
+  /** that are held as a whole */
+  partitions?: number[];
+  namespace?: string;
+  name?: string;
+  step?: string;
+  handler?: string;
+  error_kind?: string;
+  text: string;
+  since?: string;
+  until?: string;
+  fix?: string;
+  hint?: string;
+  examples?: string[] | null;
+}
+
 export interface Stuck {
-  tasks: StuckTask[];
+  groups: StuckGroup[] | null;
+  tasks: StuckTask[] | null;
+  next?: string;
   more?: boolean;
 }
 
@@ -386,7 +415,6 @@ export interface Analytics {
   lag: Lag;
 }
 
-/** What a partition says of itself; the names are normalised to snake_case by the client. */
 export interface PartitionStatus {
   partition: number;
   phase: string;
@@ -396,9 +424,9 @@ export interface PartitionStatus {
   bytes?: number;
   refused?: number;
   stale?: number;
-  ack_wait?: number;
-  slowest_ack?: number;
-  slowest_turn?: number;
+  ack_wait_ns?: number;
+  slowest_ack_ns?: number;
+  slowest_turn_ns?: number;
   snapshots?: number;
   live?: number;
   held?: number;
@@ -409,6 +437,7 @@ export interface PartitionStatus {
   failed?: number;
   owner?: string;
   why?: string;
+  stored?: { first: number; last: number; bytes: number };
 }
 
 export interface HandlerStatus {
@@ -444,7 +473,8 @@ export interface Status {
   partitions: PartitionStatus[];
   engines: EngineStatus[] | null;
   reasons?: { partition: number; reason: string; text: string; fix?: string }[] | null;
-  streams?: { name: string; bytes: number; messages: number }[] | null;
+  /** of the store, 0 to 1 */
+  usage?: number;
 }
 
 export interface IndexStatus {

@@ -17,6 +17,8 @@ export interface ReasonDialogProps<T> {
   danger?: boolean;
   /** Whether the button waits for a reason; default false. */
   reasonRequired?: boolean;
+  /** The verb takes no reason. */
+  noReason?: boolean;
   /** the same for the command line, made with the reason */
   command?: (reason: string) => string;
   /** What else has to be right: the button is off while this says what is wrong. */
@@ -56,18 +58,20 @@ function ReasonForm<T>(props: ReasonDialogProps<T>) {
     >
       <Stack gap="sm">
         {props.children}
-        <Textarea
-          label="Reason"
-          description="It is kept with the event, for whoever looks later."
-          value={reason}
-          onChange={(e) => setReason(e.currentTarget.value)}
-          maxLength={1_000}
-          autosize
-          minRows={2}
-          maxRows={6}
-          required={props.reasonRequired}
-          data-autofocus
-        />
+        {!props.noReason && (
+          <Textarea
+            label="Reason"
+            description="It is kept with the event, for whoever looks later."
+            value={reason}
+            onChange={(e) => setReason(e.currentTarget.value)}
+            maxLength={1_000}
+            autosize
+            minRows={2}
+            maxRows={6}
+            required={props.reasonRequired}
+            data-autofocus
+          />
+        )}
         {props.command && <CommandBox command={props.command(reason.trim())} />}
         {props.invalid && (
           <p role="status" className="field-error">

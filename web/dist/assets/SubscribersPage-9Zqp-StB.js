@@ -1,1 +1,0 @@
-import{n as e,t}from"./index-DQ9RizMm.js";var n=e();function r(){return(0,n.jsx)(t,{title:`Subscribers`,children:null})}export{r as default};
