@@ -122,6 +122,12 @@ describe('fold', () => {
     });
   });
 
+  it('takes what a fork inherits resolved as resolved', () => {
+    expect(evolveStep(newStep('a'), event('step.inherited', { step: 'a', data: { resolved: true } })).state).toBe(
+      'resolved_manually',
+    );
+  });
+
   it('orders events by number, not by letters', () => {
     expect(isBefore('00-9-0', '00-10-0')).toBe(true);
     expect(isBefore('00-10-2', '00-10-10')).toBe(true);

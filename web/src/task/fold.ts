@@ -115,10 +115,11 @@ export function evolveStep(s: FoldedStep, e: TaskEvent): FoldedStep {
       return { ...s, state: 'resolved_manually', endedAt: at, retryAt: undefined };
     case 'step.skipped':
       return s.state === 'pending' ? { ...s, state: 'complete', skipped: true, endedAt: at } : s;
-    case 'step.inherited':
-      return s.state === 'pending'
-        ? { ...s, state: 'complete', inherited: true, skipped: data.skipped === true, endedAt: at }
-        : s;
+    case 'step.inherited': {
+      if (s.state !== 'pending') return s;
+      const state = data.resolved === true ? 'resolved_manually' : 'complete';
+      return { ...s, state, inherited: true, skipped: data.skipped === true, endedAt: at };
+    }
     case 'step.progressed':
       if (s.state !== 'in_progress' || attempt !== s.attempt) return s;
       return {

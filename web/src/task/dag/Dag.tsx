@@ -51,7 +51,6 @@ export function Dag({ steps, selected, onSelect, height = '420px', label = 'Grap
 
   return (
     <div className="dag">
-      {/* biome-ignore lint/a11y/useSemanticElements: a fieldset would look and behave otherwise */}
       <div
         className="dag-drawing"
         style={{ height }}
