@@ -135,7 +135,7 @@ func (r *router) Replay(ctx context.Context, o ReplayOptions) iter.Seq2[Event, e
 	return attached.Replay(ctx, r.store, o, attached.WithLogger(r.logger), attached.WithDefinitions(r.definitionOf))
 }
 
-// slowestCursor is what retention must not pass.
+// slowestCursor is what retention must not pass: what a durable subscriber has yet to read, or the index of this process.
 func (e *Engine) slowestCursor(partition int) func() (uint64, bool) {
 	return func() (uint64, bool) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -143,6 +143,12 @@ func (e *Engine) slowestCursor(partition int) func() (uint64, bool) {
 		sequence, found, err := attached.MinCursor(ctx, e.store, partition)
 		if err != nil {
 			return 0, true // unknown: nothing may go
+		}
+		if e.index == nil {
+			return sequence, found
+		}
+		if read, holds := e.index.holds(partition); holds && (!found || read < sequence) {
+			return read, true
 		}
 		return sequence, found
 	}

@@ -123,6 +123,7 @@ func (e *Engine) coordinatorConfig(partition int) subscribers.Config {
 		LeaseTTL: e.config.LeaseTTL, Queue: e.config.MaxQueue, MaxHeld: e.config.MaxReady,
 		SnapshotBytes: e.config.SnapshotBytes, Retention: e.config.Retention, ErrorRetention: e.config.ErrorRetention, Idempotency: e.config.IdempotencyWindow,
 		MaxKeys: (e.config.MaxKeys + e.store.Data().Partitions - 1) / e.store.Data().Partitions,
+		Near:        e.router.nearest,
 	})
 }
 

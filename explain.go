@@ -34,7 +34,7 @@ func (r *router) Explain(ctx context.Context, id TaskID, step string) (*Explanat
 func (r *router) explainFromLog(ctx context.Context, partition int, id TaskID, step string, why error) (*Explanation, error) {
 	c := domain.Circumstances{Now: domain.InstantOf(r.clock()), Partition: partition, Held: r.heldFor(ctx, partition, why)}
 	log := r.store.Log(partition)
-	last, found, err := projections.FindTask(ctx, log, partition, id)
+	last, found, err := projections.FindTaskNear(ctx, log, partition, id, r.nearest(ctx, id))
 	switch {
 	case err != nil:
 		return nil, errors.Join(why, err)

@@ -13,6 +13,7 @@ import (
 // The questions that an index answers about all tasks, and its answers; see package projections/index.
 type (
 	TaskQuery        = index.TaskQuery
+	TaskSort         = index.Sort
 	TaskPage         = index.TaskPage
 	TaskRow          = index.TaskRow
 	StepQuery        = index.StepQuery
@@ -22,8 +23,21 @@ type (
 	AnalyticsQuery   = index.AnalyticsQuery
 	Analytics        = index.Analytics
 	IndexLag         = index.Lag
+	DefinitionStats  = index.DefinitionStats
+	StepStats        = index.StepStats
+	Durations        = index.Durations
 	QueryError       = index.QueryError
 	IndexBehindError = index.BehindError
+)
+
+// The sorts of a TaskQuery, and how many rows a page has at most.
+const (
+	SortCreated  = index.SortCreated
+	SortUpdated  = index.SortUpdated
+	SortEnded    = index.SortEnded
+	SortDuration = index.SortDuration
+	SortRetries  = index.SortRetries
+	MaxTaskLimit = index.MaxLimit
 )
 
 // Errors of reads through an index.

@@ -135,7 +135,7 @@ func (r *router) History(ctx context.Context, id TaskID) (*History, error) {
 		last = t.Position.Sequence
 	} else { // its owner is away, or has forgotten it: the log knows
 		var found bool
-		if last, found, err = projections.FindTask(ctx, log, partition, id); err != nil {
+		if last, found, err = projections.FindTaskNear(ctx, log, partition, id, r.nearest(ctx, id)); err != nil {
 			return nil, err
 		}
 		if !found {

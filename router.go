@@ -36,6 +36,16 @@ type router struct {
 	clock       func() time.Time
 	// local answers a request in this process; nil in a client. subscribers.ErrNotOwner sends it elsewhere.
 	local func(ctx context.Context, partition int, r *request) (*response, error)
+	// near is where an index has the newest commit of a task, 0 when it has none; nil without an index.
+	near func(ctx context.Context, id TaskID) uint64
+}
+
+// nearest is near, also without an index.
+func (r *router) nearest(ctx context.Context, id TaskID) uint64 {
+	if r.near == nil {
+		return 0
+	}
+	return r.near(ctx, id)
 }
 
 func newRouter(store domain.Store, c *Config) router {

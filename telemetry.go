@@ -118,6 +118,9 @@ func (e *Engine) process() telemetry.Process {
 	for _, h := range s.Handlers {
 		p.Handlers = append(p.Handlers, telemetry.HandlerSlots{Name: h.Name, Used: h.Running, Limit: h.Limit})
 	}
+	if e.index != nil {
+		p.Index = e.index.measured(context.Background())
+	}
 	e.measures.mu.Lock()
 	defer e.measures.mu.Unlock()
 	p.LogSizes, p.StoreUsage, p.Lag = e.measures.sizes, e.measures.usage, e.measures.lag

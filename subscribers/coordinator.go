@@ -46,8 +46,10 @@ type Config struct {
 	Changed     func(partition int, p Phase) // told of every change; may be nil
 	Admit       func() error                 // refuses submissions, for instance when the store is nearly full; may be nil
 	Cursors     func() (uint64, bool)        // the sequence that the slowest durable subscriber has reached; may be nil
-	Clock       func() time.Time
-	Logger      *slog.Logger
+	// Near is where the newest commit of a task may be, 0 = no idea; may be nil.
+	Near   func(ctx context.Context, id domain.TaskID) uint64
+	Clock  func() time.Time
+	Logger *slog.Logger
 
 	LeaseTTL       time.Duration
 	Queue          int

@@ -204,7 +204,11 @@ func (c *Coordinator) Ended(ctx context.Context, id domain.TaskID, last uint64) 
 	if last == 0 {
 		var found bool
 		var err error
-		if last, found, err = projections.FindTask(ctx, c.log, c.Partition, id); err != nil {
+		near := uint64(0)
+		if c.Near != nil {
+			near = c.Near(ctx, id)
+		}
+		if last, found, err = projections.FindTaskNear(ctx, c.log, c.Partition, id, near); err != nil {
 			return nil, nil, err
 		}
 		if !found {
