@@ -1,0 +1,189 @@
+package sqlite
+
+import (
+	"container/heap"
+	"fmt"
+	"math"
+	"slices"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/projections/index"
+)
+
+// kind is a version of a definition in the file.
+type kind struct {
+	index.Kind
+	id   int64
+	hash string                             // of the definition that came last
+	n    [domain.ResolvedManually + 1]int64 // tasks by state
+}
+
+// kinds are those that a query takes, with their tasks counted.
+func kinds(c *sqlite.Conn, namespace, name, version string) ([]kind, error) {
+	var list []kind
+	places := map[int64]int{}
+	if err := each(c, `SELECT id, namespace, name, version, hash FROM kind WHERE (?1 = '' OR namespace = ?1) AND (?2 = '' OR name = ?2) AND (?3 = '' OR version = ?3)
+		ORDER BY namespace, name, version`, func(s *sqlite.Stmt) error {
+		k := kind{id: s.ColumnInt64(0), hash: s.ColumnText(4)}
+		k.Kind = index.Kind{Namespace: s.ColumnText(1), Name: s.ColumnText(2), Version: s.ColumnText(3)}
+		places[k.id] = len(list)
+		list = append(list, k)
+		return nil
+	}, namespace, name, version); err != nil {
+		return nil, err
+	}
+	err := each(c, `SELECT kind, state, n FROM counted WHERE n > 0`, func(s *sqlite.Stmt) error {
+		if i, ok := places[s.ColumnInt64(0)]; ok {
+			list[i].n[s.ColumnInt64(1)] = s.ColumnInt64(2)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// stream is the tasks of one kind in one state, in an order.
+type stream struct {
+	kind   int64
+	state  domain.State
+	values []item
+	next   int
+	last   item
+	chunk  int
+	over   bool
+}
+
+// item is a task with what it is sorted by.
+type item struct{ value, num int64 }
+
+// walker gives the tasks of many streams in one order.
+type walker struct {
+	c         *sqlite.Conn
+	order     order
+	ascending bool
+	low, high int64 // of the value, both included
+	streams   []*stream
+	text      string
+	examined  int
+}
+
+// newWalker starts behind a place; nil = at the beginning.
+func newWalker(c *sqlite.Conn, by order, ascending bool, list []kind, states []domain.State, low, high int64, after *place) *walker {
+	w := &walker{c: c, order: by, ascending: ascending, low: low, high: high}
+	start := item{math.MaxInt64, math.MaxInt64}
+	if ascending {
+		start = item{math.MinInt64, math.MinInt64}
+	}
+	if after != nil {
+		start = item{after.Value, after.Num}
+	}
+	for _, k := range list {
+		for _, state := range domain.States {
+			if k.n[state] > 0 && (len(states) == 0 || slices.Contains(states, state)) {
+				w.streams = append(w.streams, &stream{kind: k.id, state: state, last: start})
+			}
+		}
+	}
+	for _, s := range w.streams {
+		s.chunk = max(100/len(w.streams), 8)
+	}
+	compare, direction := "<", "DESC"
+	if ascending {
+		compare, direction = ">", "ASC"
+	}
+	w.text = fmt.Sprintf(`SELECT %[1]s, num FROM task INDEXED BY %[2]s WHERE kind = ?1 AND state = ?2%[3]s AND %[1]s BETWEEN ?3 AND ?4
+		AND (%[1]s %[4]s ?5 OR (%[1]s = ?5 AND num %[4]s ?6)) ORDER BY %[1]s %[5]s, num %[5]s LIMIT ?7`, by.column, by.index, by.only, compare, direction)
+	return w
+}
+
+// fill reads more of a stream when what was read has been used up.
+func (w *walker) fill(s *stream) error {
+	if s.over || s.next < len(s.values) {
+		return nil
+	}
+	s.values, s.next = s.values[:0], 0
+	low, high := w.low, w.high
+	if w.ascending {
+		low = max(low, s.last.value)
+	} else {
+		high = min(high, s.last.value)
+	}
+	err := each(w.c, w.text, func(row *sqlite.Stmt) error {
+		s.values = append(s.values, item{row.ColumnInt64(0), row.ColumnInt64(1)})
+		return nil
+	}, s.kind, int(s.state), low, high, s.last.value, s.last.num, s.chunk)
+	if len(s.values) < s.chunk {
+		s.over = true
+	}
+	if len(s.values) > 0 {
+		s.last = s.values[len(s.values)-1]
+	}
+	s.chunk = min(2*s.chunk, 1000)
+	return err
+}
+
+// errLimit ends a walk that has looked at as many tasks as a query may.
+var errLimit = fmt.Errorf("the query has looked at enough tasks")
+
+// each calls f with task after task; errStop of f ends it.
+func (w *walker) each(f func(item, domain.State) error) error {
+	begun := w.streams[:0:0]
+	for _, s := range w.streams {
+		if err := w.fill(s); err != nil {
+			return err
+		}
+		if len(s.values) > 0 {
+			begun = append(begun, s)
+		}
+	}
+	w.streams = begun
+	heap.Init(w)
+	for len(w.streams) > 0 {
+		s := w.streams[0]
+		at := s.values[s.next]
+		s.next++
+		w.examined++
+		if err := f(at, s.state); err != nil {
+			if err == errStop { //nolint:errorlint // it is never wrapped
+				return nil
+			}
+			return err
+		}
+		if err := w.fill(s); err != nil {
+			return err
+		}
+		if s.next >= len(s.values) {
+			heap.Pop(w)
+		} else {
+			heap.Fix(w, 0)
+		}
+	}
+	return nil
+}
+
+// The heap of streams, by what comes next.
+
+func (w *walker) Len() int      { return len(w.streams) }
+func (w *walker) Swap(i, j int) { w.streams[i], w.streams[j] = w.streams[j], w.streams[i] }
+func (w *walker) Push(any)      {}
+
+// Less is heap.Interface's.
+func (w *walker) Less(i, j int) bool {
+	a, b := w.streams[i], w.streams[j]
+	return comesFirst(a.values[a.next], b.values[b.next], w.ascending)
+}
+
+// Pop is heap.Interface's.
+func (w *walker) Pop() any {
+	s := w.streams[len(w.streams)-1]
+	w.streams = w.streams[:len(w.streams)-1]
+	return s
+}
+
+func comesFirst(a, b item, ascending bool) bool {
+	if ascending {
+		a, b = b, a
+	}
+	return a.value > b.value || a.value == b.value && a.num > b.num
+}
