@@ -230,7 +230,7 @@ func TestTheEnvironmentOfTheServersIsWhatTheirFilesNeed(t *testing.T) {
 	for _, name := range []string{"nats-1", "nats-2", "nats-3"} {
 		have := project(t).Services[name].Environment
 		for variable, want := range map[string]string{
-			"TASKER_ENGINE_PASSWORD": "p", "TASKER_OPERATOR_PASSWORD": "p", "TASKER_SUBMITTER_PASSWORD": "p", "TASKER_READER_PASSWORD": "p",
+			"TASKER_ENGINE_PASSWORD": "p", "TASKER_ADMIN_PASSWORD": "p", "TASKER_OPERATOR_PASSWORD": "p", "TASKER_SUBMITTER_PASSWORD": "p", "TASKER_READER_PASSWORD": "p",
 			"NATS_SYSTEM_PASSWORD": "p", "NATS_ROUTE_PASSWORD": "p",
 			"NATS_ROUTE_1": "nats://route:p", "NATS_ROUTE_2": "nats://route:p", "NATS_ROUTE_3": "nats://route:p",
 		} {

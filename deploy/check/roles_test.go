@@ -78,10 +78,11 @@ func (d *door) subscribe(subject string) error {
 // dangers are what nobody but the engine may publish to: the truth, what decides who owns it, and what ends it.
 var dangers = []string{
 	"tasker.log.1.00", "tasker.log.x", "tasker.events.default.t.task_created",
-	"$KV.TASKER_META.data", "$KV.TASKER_LEASES.00", "$KV.TASKER_DEFINITIONS.x", "$KV.TASKER_CURSORS.x", "$O.TASKER_SNAPSHOTS.C.x",
+	"$KV.TASKER_META.data", "$KV.TASKER_LEASES.00", "$KV.TASKER_DEFINITIONS.x", "$KV.TASKER_CURSORS.x", "$KV.TASKER_TOKENS.x", "$O.TASKER_SNAPSHOTS.C.x",
 	"$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.UPDATE.TASKER_LOG_1_00", "$JS.API.STREAM.DELETE.TASKER_LOG_1_00",
 	"$JS.API.STREAM.PURGE.TASKER_LOG_1_00", "$JS.API.STREAM.MSG.DELETE.TASKER_LOG_1_00", "$JS.API.STREAM.SNAPSHOT.TASKER_LOG_1_00",
 	"$JS.API.STREAM.RESTORE.TASKER_LOG_1_00", "$JS.API.CONSUMER.DURABLE.CREATE.TASKER_INBOX.x",
+	"$JS.API.CONSUMER.CREATE.TASKER_INBOX", "$JS.API.CONSUMER.CREATE.TASKER_WORK",
 	"$JS.API.CONSUMER.CREATE.TASKER_INBOX.x", "$JS.API.CONSUMER.DELETE.TASKER_INBOX.x", "$JS.API.CONSUMER.MSG.NEXT.TASKER_INBOX.x",
 	"$JS.API.CONSUMER.CREATE.TASKER_WORK.x.tasker.work.>", "$JS.API.CONSUMER.DELETE.TASKER_WORK.x", "$JS.API.CONSUMER.PAUSE.TASKER_LOG_1_00.x",
 	"$JS.ACK.TASKER_INBOX.x.1.1.1.1.0", "$SYS.REQ.SERVER.PING", "_INBOX.engine.x", "_INBOX.x", "anything.else",
@@ -95,6 +96,10 @@ func TestRolesOpenTheirOwnDoorsOnly(t *testing.T) {
 		"$JS.API.CONSUMER.CREATE.TASKER_LOG_1_00.x", "$JS.API.CONSUMER.CREATE.OBJ_TASKER_BLOBS.x.$O.TASKER_BLOBS.C.y",
 		"$JS.API.CONSUMER.MSG.NEXT.TASKER_LOG_1_00.x", "$JS.API.CONSUMER.DELETE.TASKER_LOG_1_00.x",
 	}
+	tokens := []string{
+		"$JS.API.STREAM.MSG.GET.KV_TASKER_TOKENS", "$JS.API.DIRECT.GET.KV_TASKER_TOKENS", "$JS.API.DIRECT.GET.KV_TASKER_TOKENS.$KV.TASKER_TOKENS.x",
+		"$JS.API.CONSUMER.CREATE.KV_TASKER_TOKENS", "$JS.API.CONSUMER.CREATE.KV_TASKER_TOKENS.x.$KV.TASKER_TOKENS.>", "$JS.API.CONSUMER.MSG.NEXT.KV_TASKER_TOKENS.x",
+	}
 	for role, is := range map[string]struct{ may, mayNot, hears, mayNotHear []string }{
 		"engine": {
 			may:        append(dangersExcept("$SYS.REQ.SERVER.PING", "anything.else"), "tasker.cmd.00", "tasker.dead.a.b", "$JS.ACK.TASKER_INBOX.x.1.1.1.1.0"),
@@ -102,21 +107,28 @@ func TestRolesOpenTheirOwnDoorsOnly(t *testing.T) {
 			hears:      []string{"_INBOX.engine.x.*", "tasker.cmd.00", "tasker.submit.request", "tasker.submit.request.default.order"},
 			mayNotHear: []string{">", "_INBOX.>", "_INBOX.operator.>", "$KV.>"},
 		},
+		"admin": {
+			may:        append(append(reads, "tasker.cmd.00", "$KV.TASKER_TOKENS.x", "$JS.API.STREAM.MSG.DELETE.TASKER_DEAD"), tokens...),
+			mayNot:     append(dangersExcept("$KV.TASKER_TOKENS.x"), "tasker.dead.a.b"),
+			hears:      []string{"_INBOX.admin.x.*"},
+			mayNotHear: append(eavesdrop, "_INBOX.operator.>", "$KV.TASKER_TOKENS.>"),
+		},
 		"operator": {
 			may:        append(reads, "tasker.cmd.00", "tasker.submit.task.default.order", "$O.TASKER_BLOBS.C.x", "$JS.API.STREAM.MSG.DELETE.TASKER_DEAD"),
-			mayNot:     append(dangers, "tasker.dead.a.b"),
+			mayNot:     append(append(dangers, "tasker.dead.a.b"), tokens...),
 			hears:      []string{"_INBOX.operator.x.*"},
 			mayNotHear: append(eavesdrop, "_INBOX.reader.>"),
 		},
 		"submitter": {
 			may:        []string{"tasker.submit.task.default.order", "tasker.submit.request", "tasker.submit.request.default.order"},
-			mayNot:     append(append(reads, dangers...), "tasker.cmd.00", "tasker.dead.a.b", "$O.TASKER_BLOBS.C.x"),
+			mayNot:     append(append(append(reads, dangers...), tokens...), "tasker.cmd.00", "tasker.dead.a.b", "$O.TASKER_BLOBS.C.x"),
 			hears:      []string{"_INBOX.submitter.x.*"},
 			mayNotHear: append(eavesdrop, "_INBOX.operator.>", "tasker.events.>"),
 		},
 		"reader": {
-			may:        append(reads, "$JS.ACK.TASKER_EVENTS.x.1.1.1.1.0"),
-			mayNot:     append(dangers, "tasker.cmd.00", "tasker.submit.task.default.order", "tasker.submit.request", "tasker.dead.a.b", "$O.TASKER_BLOBS.C.x", "$JS.API.CONSUMER.CREATE.TASKER_DEAD.x"),
+			may: append(reads, "$JS.ACK.TASKER_EVENTS.x.1.1.1.1.0"),
+			mayNot: append(append(dangers, "tasker.cmd.00", "tasker.submit.task.default.order", "tasker.submit.request", "tasker.dead.a.b",
+				"$O.TASKER_BLOBS.C.x", "$JS.API.CONSUMER.CREATE.TASKER_DEAD", "$JS.API.CONSUMER.CREATE.TASKER_DEAD.x"), tokens...),
 			hears:      []string{"_INBOX.reader.x.*", "tasker.events.default.>"},
 			mayNotHear: append(eavesdrop, "_INBOX.submitter.>"),
 		},
@@ -176,6 +188,7 @@ func TestAnEngineNeedsNoMoreThanItsRole(t *testing.T) {
 	config := face.Config{URL: url, NATSOptions: access("engine", env), Logger: logger}
 	runDummy(t, config, func(*face.Engine) {
 		t.Run("the operator commands", func(t *testing.T) { operate(t, url, env) })
+		t.Run("the admin makes tokens", func(t *testing.T) { administer(t, url, env) })
 		t.Run("the submitter submits", func(t *testing.T) { submit(t, url, env) })
 		t.Run("the reader reads", func(t *testing.T) { readLog(t, url, env) })
 		t.Run("the reader has the server write, and nobody believes it", func(t *testing.T) {
@@ -227,6 +240,31 @@ func operate(t *testing.T, url string, env map[string]string) {
 	lookAfterDeadLetters(ctx, t, c, connect(t, url, access("operator", env)...))
 	if v := logged.violations(); len(v) > 0 {
 		t.Errorf("the operator was refused something:\n%s", strings.Join(v, ""))
+	}
+}
+
+// administer makes and revokes a token, which the operator may not.
+func administer(t *testing.T, url string, env map[string]string) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, logged := client(t, url, "admin", env)
+	if _, _, err := c.CreateToken(ctx, face.TokenSpec{Name: "ci", Scopes: []face.Scope{face.ScopeRead}}, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if tokens, err := c.Tokens(ctx); err != nil || len(tokens) != 1 {
+		t.Errorf("%d tokens, %v", len(tokens), err)
+	}
+	if _, err := c.RevokeToken(ctx, "ci", "ann"); err != nil {
+		t.Error(err)
+	}
+	if v := logged.violations(); len(v) > 0 {
+		t.Errorf("the admin was refused something:\n%s", strings.Join(v, ""))
+	}
+	short, stop := context.WithTimeout(ctx, patience/60)
+	defer stop()
+	o, _ := client(t, url, "operator", env)
+	if _, _, err := o.CreateToken(short, face.TokenSpec{Name: "mine", Scopes: []face.Scope{face.ScopeAdmin}}, "bob"); err == nil {
+		t.Error("the operator makes tokens")
 	}
 }
 

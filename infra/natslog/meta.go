@@ -247,6 +247,8 @@ func (s *Store) verifyStreams(ctx context.Context, m meta) error {
 		switch {
 		case isCode(err, codeStreamNotFound) && p.vital:
 			return &domain.StreamMissingError{Stream: p.config.Name, DataID: m.ID}
+		case isCode(err, codeStreamNotFound) && s.opts.Existing && p.config.Name == s.names.kvStream("TOKENS"):
+			// Older engines made none, and a client may not be allowed to: nobody has a token then.
 		case isCode(err, codeStreamNotFound):
 			if p.config.Storage != jetstream.MemoryStorage { // which goes with every stop of the server
 				s.opts.Logger.Warn("a stream that can be made again was missing, creating it", "stream", p.config.Name)
