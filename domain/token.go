@@ -59,6 +59,7 @@ const (
 
 	tokenPrefix    = "tsk_"
 	maxTokenRecord = 16 << 10 // bytes of JSON
+	maxTokenActor  = 256      // bytes
 )
 
 var tokenEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -108,6 +109,9 @@ func (t *Token) Check() error {
 	}
 	if len(t.Namespaces) > MaxTokenNamespaces {
 		return fmt.Errorf("%d namespaces: a token is limited to at most %d of them, or to none", len(t.Namespaces), MaxTokenNamespaces)
+	}
+	if n := max(len(t.CreatedBy), len(t.RevokedBy)); n > maxTokenActor {
+		return fmt.Errorf("the name of who makes or revokes the token has %d bytes; it may have %d", n, maxTokenActor)
 	}
 	for _, n := range t.Namespaces {
 		if n == "" || len(n) > 128 {
