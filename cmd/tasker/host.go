@@ -61,7 +61,7 @@ func newHost(ctx context.Context, o hostOptions) (*host, error) {
 			return nil, usageError("--durability: %w", err)
 		}
 		h.server, err = natsserver.Start(ctx, natsserver.Options{
-			Dir: o.data, Durability: durability, Listen: o.listen, Token: o.token, Logger: o.logger,
+			Dir: o.data, Durability: durability, Listen: o.listen, Token: o.token, Guarded: o.listen != "", Logger: o.logger,
 		})
 		if err != nil {
 			return nil, err
