@@ -106,6 +106,11 @@ func (e *Engine) answerRequest(ctx context.Context, partition int, r *request) (
 			return nil, fmt.Errorf("task %s belongs to partition %02d", r.Submission.ID, e.partition(r.Submission.ID))
 		}
 	}
+	if r.Op == opFork {
+		if r.Submission == nil || r.Fork == nil || e.partition(r.Submission.ID) != partition {
+			return nil, fmt.Errorf("the parameters of %q are missing, or meant for another partition than %02d", r.Op, partition)
+		}
+	}
 	switch {
 	case r.Op == opPart && r.Part != nil:
 		part, err := e.commands.parts.take(r.Part)

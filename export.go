@@ -79,8 +79,8 @@ func (r *router) Export(ctx context.Context, w io.Writer, o ExportOptions) (Expo
 
 // HistoryTrimmedError: the beginning of a task has been removed from the log (retention, tasker prune).
 type HistoryTrimmedError struct {
-	Task  TaskID
-	First Position // of the oldest event that is there
+	Task  TaskID   `json:"task"`
+	First Position `json:"first"` // of the oldest event that is there
 }
 
 func (e *HistoryTrimmedError) Error() string {

@@ -122,14 +122,20 @@ func inputHash(s *Submission) uint32 {
 	if s.Key == "" {
 		return 0
 	}
-	key, err := domain.IdentityKey(domain.IdentityFields{Context: s.Context, BypassSteps: s.BypassSteps}, time.Hour, 0)
+	n, err := hashOf(domain.IdentityFields{Context: s.Context, BypassSteps: s.BypassSteps})
 	if err != nil {
 		return 0 // not reached: the context has been checked
 	}
+	return n
+}
+
+// hashOf is never 0. An error says that the context is no JSON.
+func hashOf(f domain.IdentityFields) (uint32, error) {
+	key, err := domain.IdentityKey(f, time.Hour, 0)
+	if err != nil {
+		return 0, err
+	}
 	_, digits, _ := strings.Cut(key, "-")
 	n, err := strconv.ParseUint(digits[:8], 16, 32)
-	if err != nil {
-		return 0 // not reached: 64 hexadecimal digits
-	}
-	return max(uint32(n), 1)
+	return max(uint32(n), 1), err
 }

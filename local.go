@@ -18,7 +18,7 @@ func (e *Engine) serveLocal(ctx context.Context, partition int, r *request) (*re
 	case engineNew, engineStopped:
 		return nil, ErrNotRunning
 	case engineDraining:
-		if r.Op == opSubmit || r.Op == opApply {
+		if r.Op == opSubmit || r.Op == opFork || r.Op == opApply {
 			return nil, ErrNotRunning
 		}
 	}
@@ -28,6 +28,12 @@ func (e *Engine) serveLocal(ctx context.Context, partition int, r *request) (*re
 		resp, err := e.localSubmit(ctx, c, r)
 		e.refusing(err)
 		return resp, err
+	case opFork:
+		resp, err := e.localFork(ctx, c, r)
+		e.refusing(err)
+		return resp, err
+	case opStand, opTaskAt:
+		return e.localStand(ctx, c, r)
 	case opWait:
 		return e.localWait(ctx, c, r.Task)
 	case opTask:

@@ -14,6 +14,8 @@ type request struct {
 	Submission *Submission     `json:"submission,omitempty"`
 	Identity   string          `json:"identity,omitempty"` // what the submission's id rests on; see router.identify
 	Verb       *verb           `json:"verb,omitempty"`
+	Fork       *forkRequest    `json:"fork,omitempty"`
+	At         Position        `json:"at,omitzero"` // an event of the task; zero = now
 	Filter     *Filter         `json:"filter,omitempty"`
 	Stuck      *StuckQuery     `json:"stuck,omitempty"`
 	Definition json.RawMessage `json:"definition,omitempty"`
@@ -40,6 +42,9 @@ const (
 	opIndex  = "index"
 
 	opExplain = "explain"
+	opFork    = "fork"
+	opStand   = "stand"
+	opTaskAt  = "task_at"
 	opStuck   = "stuck"
 )
 
@@ -58,6 +63,7 @@ type response struct {
 	Index   *indexAnswer `json:"index,omitempty"`
 
 	Explanation *Explanation `json:"explanation,omitempty"`
+	Stand       *standView   `json:"stand,omitempty"`
 	Stuck       *StuckPage   `json:"stuck,omitempty"`
 }
 

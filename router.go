@@ -100,7 +100,7 @@ func (r *router) elsewhere(ctx context.Context, partition int, req *request) (*r
 		return nil, err
 	}
 	reads := req.Op == opTask || req.Op == opExplain || req.Op == opStuck || req.Op == opTasks || req.Op == opWait || req.Op == opStatus ||
-		req.Op == opIndex
+		req.Op == opIndex || req.Op == opStand || req.Op == opTaskAt
 	try := ctx
 	if reads { // a request that got lost, for instance with its owner, must not cost all of the caller's time
 		var cancel context.CancelFunc

@@ -37,7 +37,8 @@ type Task struct {
 	Failed       domain.FailReason       `json:"failed,omitempty"`
 	Execution    domain.ExecutionContext `json:"execution"`
 	Steps        []Step                  `json:"steps,omitempty"`
-	Position     Position                `json:"position"` // of its newest commit
+	ForkedFrom   *ForkedFrom             `json:"forked_from,omitempty"` // nil: it is no fork
+	Position     Position                `json:"position"`              // of its newest commit
 }
 
 // Step is the state of one step.
@@ -47,6 +48,7 @@ type Step struct {
 	DependsOn  []string          `json:"depends_on,omitempty"`
 	State      domain.State      `json:"state"`
 	Skipped    bool              `json:"skipped,omitempty"`
+	Inherited  bool              `json:"inherited,omitempty"` // of a fork: it ended in the task that was forked, and did not run here
 	Ready      bool              `json:"ready,omitempty"`
 	Held       string            `json:"held,omitempty"` // why a ready step has not started: no handler or no slot in the owner's process
 	Optional   bool              `json:"optional,omitempty"`
@@ -150,8 +152,8 @@ func summary(t *domain.Task, partition int) Task {
 	return Task{
 		ID: t.ID, Namespace: d.Namespace, Name: d.Name, Version: d.Version, State: t.State, Paused: t.Paused, Round: t.Round,
 		Initiator: t.Initiator, SourceSystem: t.SourceSystem, Reason: t.Reason, Tags: t.Tags, Correlation: t.Correlation,
-		Traceparent: t.Traceparent,
-		CreatedAt:   t.CreatedAt.Time(), StartedAt: t.StartedAt.Time(), EndedAt: t.EndedAt.Time(), Deadline: t.Deadline.Time(),
+		Traceparent: t.Traceparent, ForkedFrom: t.Forked,
+		CreatedAt: t.CreatedAt.Time(), StartedAt: t.StartedAt.Time(), EndedAt: t.EndedAt.Time(), Deadline: t.Deadline.Time(),
 		Waiting: t.Waiting.Reason, WaitingUntil: t.Waiting.Until.Time(), Failed: t.Failed,
 		Execution: t.ExecutionContext(), Position: Position{Partition: partition, Sequence: t.Last},
 	}
@@ -185,7 +187,7 @@ func (r *router) step(ctx context.Context, t *domain.Task, i int) (Step, error) 
 		return Step{}, err
 	}
 	v := Step{
-		Name: tpl.Name, Handler: tpl.Handler, DependsOn: tpl.DependsOn, State: s.State, Skipped: s.Skipped, Ready: t.Ready(i),
+		Name: tpl.Name, Handler: tpl.Handler, DependsOn: tpl.DependsOn, State: s.State, Skipped: s.Skipped, Inherited: s.Inherited, Ready: t.Ready(i),
 		Optional: tpl.Optional, Attempt: int(s.Attempt), Executions: int(s.Executions), Round: int(s.Round), RetryLimit: t.RetryLimit(i),
 		StartedAt: s.StartedAt.Time(), EndedAt: s.EndedAt.Time(), Error: s.LastError(), Result: result,
 		DependentSystem: tpl.DependentSystem, Checkpoint: s.Cursor(),
