@@ -19,7 +19,7 @@ export function GraphTab({ task, place, go }: { task: Task; place: Place; go: Go
           steps={drawn}
           selected={place.step}
           onSelect={select}
-          height="clamp(300px, 52vh, 640px)"
+          height={steps.length <= 8 ? 'clamp(220px, 36vh, 380px)' : 'clamp(300px, 56vh, 680px)'}
           label={`Graph of the ${steps.length} steps of ${task.name}`}
         />
       </div>

@@ -136,14 +136,15 @@ export function Action({
 }
 
 /** What one wants to know of a task at a glance. */
-export function TaskFigures({ task }: { task: Task }) {
+export function TaskFigures({ task, asOf }: { task: Task; asOf: string | undefined }) {
   const steps = task.steps ?? [];
   const over = steps.filter((s) => s.state === 'complete' || s.state === 'resolved_manually').length;
   const failed = steps.filter((s) => s.state === 'error').length;
   const running = steps.filter((s) => s.state === 'in_progress').length;
   const retries = steps.reduce((sum, s) => sum + Math.max(0, s.attempt - 1), 0);
   const ended = task.ended_at !== undefined;
-  const ns = ended ? (Date.parse(task.ended_at ?? '') - Date.parse(task.created_at)) * 1e6 : undefined;
+  const until = task.ended_at ?? asOf;
+  const ns = until ? Math.max(0, Date.parse(until) - Date.parse(task.created_at)) * 1e6 : undefined;
   return (
     <Figures
       items={[
@@ -152,7 +153,7 @@ export function TaskFigures({ task }: { task: Task }) {
         { name: 'Failed', value: count(failed), bad: failed > 0 },
         { name: 'Retries', value: count(retries) },
         {
-          name: ended ? 'Took' : 'Since',
+          name: ended ? 'Took' : 'Runs for',
           value: ns === undefined ? <Duration since={task.created_at} /> : <Duration ns={ns} />,
         },
         {

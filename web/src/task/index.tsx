@@ -58,15 +58,8 @@ function Loaded({ now, live }: { now: Task; live: Live }) {
       lead={<TaskLead task={task} />}
       actions={<TaskActions task={task} at={at} />}
     >
-      {at === undefined ? (
-        <>
-          <Connection live={live} />
-          <ExplainBox task={now} />
-        </>
-      ) : (
-        <TimeMachine past={past} at={at} go={go} moveTo={moveTo} />
-      )}
-      <TaskFigures task={task} />
+      {at === undefined ? <ExplainBox task={now} /> : <TimeMachine past={past} at={at} go={go} moveTo={moveTo} />}
+      <TaskFigures task={task} asOf={past.events[past.place]?.at} />
       <Parts task={task} now={now} live={live} past={past} place={here} go={go} />
     </Page>
   );
@@ -123,25 +116,27 @@ interface PartsProps {
 
 function Parts({ task, now, live, past, place, go }: PartsProps) {
   return (
-    <Tabs value={place.tab} onChange={(t) => go({ tab: (t ?? 'graph') as Tab })} keepMounted={false}>
+    <Tabs className="parts" value={place.tab} onChange={(t) => go({ tab: (t ?? 'graph') as Tab })} keepMounted={false}>
       <Tabs.List aria-label="Views of the task">
         {tabs.map((t) => (
           <Tabs.Tab key={t} value={t}>
             {names[t]}
           </Tabs.Tab>
         ))}
-        {place.at === undefined && (
+      </Tabs.List>
+      {place.at === undefined && (
+        <div className="parts-now">
+          <Connection live={live} />
           <Button
             size="compact-sm"
-            variant="subtle"
-            className="push"
+            variant="light"
             onClick={() => go({ at: now.position })}
             title="Look at the task after any of its events"
           >
             Time machine
           </Button>
-        )}
-      </Tabs.List>
+        </div>
+      )}
       <Tabs.Panel value="graph" pt="sm">
         <GraphTab task={task} place={place} go={go} />
       </Tabs.Panel>

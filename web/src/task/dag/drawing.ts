@@ -32,7 +32,7 @@ export interface Drawing {
 }
 
 /** Graphs with more steps than this are drawn by LargePicture: a graph library takes seconds for a fan of 5,000. */
-export const large = 600;
+export const large = 150;
 
 export const node = { width: 190, height: 58 };
 

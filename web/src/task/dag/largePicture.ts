@@ -249,12 +249,30 @@ export class LargePicture implements Drawing {
       c.stroke();
     }
     c.setLineDash([]);
+    if (!near && node.width * this.#view.k >= 14) this.#mark(c, seen);
     if (near) for (const i of seen) this.#write(c, i, colours.ink, colours.colour[this.#looks[i]!]);
     const chosen = points[this.#selected];
     if (!chosen) return;
     c.strokeStyle = colours.chosen;
     c.lineWidth = Math.max(5, 3 / this.#view.k);
     c.strokeRect(chosen.x - node.width / 2, chosen.y - node.height / 2, node.width, node.height);
+  }
+
+  /** From afar, what is not simply pending or complete gets its icon: colour alone tells nobody enough. */
+  #mark(c: CanvasRenderingContext2D, seen: number[]): void {
+    const size = node.height * 0.8;
+    for (const i of seen) {
+      const look = this.#looks[i]!;
+      if (look === 'pending' || look === 'complete') continue;
+      const p = this.layout.points[i]!;
+      c.save();
+      c.translate(p.x - size / 2, p.y - size / 2);
+      c.scale(size / 16, size / 16);
+      c.strokeStyle = this.#colours.ground[look];
+      c.lineWidth = 2.2;
+      c.stroke(this.#icons.get(look)!);
+      c.restore();
+    }
   }
 
   #write(c: CanvasRenderingContext2D, i: number, ink: string, colour: string): void {

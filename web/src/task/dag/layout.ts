@@ -137,28 +137,26 @@ interface Column {
   steps: number[];
 }
 
-/** Layers as columns: a layer that is too tall becomes several. */
-function columnsOf(rows: number[][], tallest: number): Column[] {
+/** Layers as columns: a layer that is too tall becomes several of about the same height, together of the wanted shape. */
+function columnsOf(rows: number[][], tallest: number, square: number): Column[] {
   const columns: Column[] = [];
   rows.forEach((row, layer) => {
-    if (row.length <= tallest) {
-      columns.push({ layer, steps: row });
-      return;
-    }
-    const height = Math.max(tallest, Math.ceil(Math.sqrt(row.length * 2)));
-    for (let at = 0; at < row.length; at += height) columns.push({ layer, steps: row.slice(at, at + height) });
+    const height = Math.max(tallest / 2, Math.ceil(Math.sqrt(row.length * square)));
+    const parts = row.length <= tallest ? 1 : Math.ceil(row.length / height);
+    const each = Math.ceil(row.length / parts);
+    for (let at = 0; at < row.length; at += each) columns.push({ layer, steps: row.slice(at, at + each) });
   });
   return columns;
 }
 
 /** Lays the steps out. The answer depends on nothing but its arguments. */
 export function layout(steps: readonly LayoutStep[], options: LayoutOptions = {}): Layout {
-  const { nodeWidth = 190, nodeHeight = 58, gapX = 64, gapY = 22, aspect = 1.8, tallest = 60 } = options;
+  const { nodeWidth = 190, nodeHeight = 58, gapX = 64, gapY = 22, aspect = 1.8, tallest = 24 } = options;
   const g = graphOf(steps);
   const layers = longestPaths(g);
-  const columns = columnsOf(order(g, layers), tallest);
   const pitchX = nodeWidth + gapX;
   const pitchY = nodeHeight + gapY;
+  const columns = columnsOf(order(g, layers), tallest, pitchX / pitchY / aspect);
   const points: Point[] = steps.map(() => ({ x: 0, y: 0 }));
 
   // How many columns fit into a band, so that all bands together have about the wanted shape.
