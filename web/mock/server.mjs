@@ -289,7 +289,7 @@ function steps(c, t, name, what) {
     (s.depends_on ?? []).map((d) => [d, t.state.steps.find((x) => x.name === d)?.result ?? null]),
   );
   const runs = history(t).executions.filter((x) => x.step === name);
-  json(c, { ...s, log, executions_list: runs, input: { context: t.state.context, results } });
+  json(c, { ...s, log, executions: runs, input: { context: t.state.context, results } });
 }
 
 function stuck(c) {

@@ -54,7 +54,11 @@ for (const [size, width, height] of [
   ['narrow', 360, 740],
 ]) {
   for (const theme of ['light', 'dark']) {
-    const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: 'reduce' });
+    const context = await browser.newContext({
+      viewport: { width, height },
+      colorScheme: theme,
+      reducedMotion: 'reduce',
+    });
     const page = await context.newPage();
     page.on('console', (m) => m.type() === 'error' && console.log(`${page.url()}: ${m.text()}`));
     page.on('pageerror', (e) => console.log(`${page.url()}: ${e.stack}`));
@@ -62,14 +66,18 @@ for (const [size, width, height] of [
       if (wanted.length > 0 && !wanted.includes(name)) continue;
       await page.goto(base + path);
       await page.waitForSelector('h1');
-      await page.waitForFunction(() => !document.querySelector('[aria-busy="true"]'), null, { timeout: 10_000 }).catch(() => {});
+      await page
+        .waitForFunction(() => !document.querySelector('[aria-busy="true"]'), null, { timeout: 10_000 })
+        .catch(() => {});
       await page.evaluate(() => document.fonts.ready);
-      const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      const over = await page.evaluate(
+        () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+      );
       if (over > 0) {
         bad++;
         console.log(`${name} (${size}, ${theme}): ${over} pixels wider than the window`);
       }
-      await page.screenshot({ path: join(out, `${name}-${size}-${theme}.png`), fullPage: size === 'narrow' || name !== 'tasks' });
+      await page.screenshot({ path: join(out, `${name}-${size}-${theme}.png`), fullPage: name !== 'tasks' });
     }
     await context.close();
   }

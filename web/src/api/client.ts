@@ -39,6 +39,8 @@ export class ApiError extends Error {
   readonly title: string;
   readonly hint: string;
   readonly errors: FieldProblem[];
+  /** under which the server has logged it; "" when it is no fault of the server */
+  readonly id: string;
   /** when the server says how long to wait, in milliseconds */
   readonly retryAfter: number | undefined;
 
@@ -49,6 +51,7 @@ export class ApiError extends Error {
     detail: string;
     hint?: string;
     errors?: FieldProblem[];
+    id?: string;
     retryAfter?: number;
   }) {
     super(problem.detail);
@@ -58,6 +61,7 @@ export class ApiError extends Error {
     this.title = problem.title ?? '';
     this.hint = problem.hint ?? '';
     this.errors = problem.errors ?? [];
+    this.id = problem.id ?? '';
     this.retryAfter = problem.retryAfter;
   }
 
@@ -179,6 +183,7 @@ export function problem(status: number, headers: Headers, text: string): ApiErro
     title: string('title'),
     detail: string('detail') || string('title') || fallback(status),
     hint: string('hint'),
+    id: string('id'),
     errors: Array.isArray(body.errors) ? body.errors.filter(isFieldProblem) : [],
     retryAfter: Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : undefined,
   });
@@ -210,19 +215,4 @@ export function retryRead(failures: number, error: unknown): boolean {
 export function retryDelay(failures: number, error: unknown): number {
   const asked = error instanceof ApiError ? error.retryAfter : undefined;
   return Math.min(asked ?? 500 * 2 ** failures, 10_000);
-}
-
-/** Names as Go has them (AckWait) become those of the API (ack_wait), all the way down. */
-export function snakeKeys<T>(value: unknown): T {
-  if (Array.isArray(value)) return value.map((v) => snakeKeys(v)) as T;
-  if (value === null || typeof value !== 'object') return value as T;
-  return Object.fromEntries(Object.entries(value).map(([k, v]) => [snake(k), snakeKeys(v)])) as T;
-}
-
-function snake(key: string): string {
-  if (!/^[A-Z]/.test(key)) return key;
-  return key
-    .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
-    .replace(/([A-Z]+)([A-Z][a-z])/g, '$1_$2')
-    .toLowerCase();
 }

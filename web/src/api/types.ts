@@ -209,10 +209,11 @@ export interface Execution {
   waited_ns?: number;
 }
 
-export interface StepDetail extends Step {
-  log?: StepLog[];
-  executions_list?: Execution[];
+export interface StepDetail extends Omit<Step, 'executions'> {
+  executions: Execution[] | null;
+  log: StepLog[] | null;
   input?: { context?: Json; results?: Record<string, Json> };
+  trimmed?: boolean;
 }
 
 export interface HistoryEvent {
@@ -333,7 +334,7 @@ export interface Definition {
   description?: string;
   context_schema?: Json;
   steps: DefinitionStep[];
-  versions: string[];
+  versions: string[] | null;
   body: Json;
 }
 
@@ -354,16 +355,26 @@ export interface Submission {
 
 export interface DeadLetter {
   sequence: number;
+  /** submission: a request to the intake that was refused; subscriber: an event that a subscriber could not handle */
   kind: string;
   name?: string;
   time: string;
   subject?: string;
   reason: string;
-  size?: number;
+  size: number;
+  /** what was cut; "" when all is there */
   truncated?: string;
-  data?: Json;
   headers?: Record<string, string>;
-  [more: string]: unknown;
+  original?: Record<string, string[]>;
+  /** the body: one of the three; none in a list */
+  data?: Json;
+  text?: string;
+  binary?: string;
+}
+
+export interface DeadLetters {
+  letters: DeadLetter[] | null;
+  next?: number;
 }
 
 export interface Subscriber {

@@ -49,7 +49,10 @@ export function ProblemAlert({
           </Button>
         )}
         {children}
-        <code className="dimmed small">{code}</code>
+        <code className="dimmed small">
+          {code}
+          {error instanceof ApiError && error.id && ` ${error.id}`}
+        </code>
       </Group>
     </Alert>
   );

@@ -51,7 +51,7 @@ export function Duration({ ns, since, fallback = '–' }: { ns?: number; since?:
   if (ns !== undefined) return <span className="number">{duration(ns)}</span>;
   if (!since) return <>{fallback}</>;
   const ms = Math.max(0, current - Date.parse(since));
-  return <span className="number">{duration(Math.floor(ms / 1_000) * 1e9)}</span>;
+  return <span className="number">{ms < 1_000 ? '0 s' : duration(Math.floor(ms / 1_000) * 1e9)}</span>;
 }
 
 /** The title of the document while the page is there. */

@@ -15,12 +15,14 @@ export function TaskTable({
   rows,
   total,
   loadingMore,
+  pages,
   onEnd,
   onVisible,
 }: {
   rows: ListRow[];
   total: number | undefined;
   loadingMore: boolean;
+  pages: number;
   onEnd: () => void;
   onVisible: (first: number, last: number) => void;
 }) {
@@ -42,8 +44,8 @@ export function TaskTable({
   const [first, last] = [items[0]?.index ?? 0, items.at(-1)?.index ?? 0];
   useEffect(() => {
     onVisible(first, last);
-    if (rows.length > 0 && last >= rows.length - 15) onEnd();
-  }, [first, last, rows.length, onEnd, onVisible]);
+    if (pages > 0 && last >= rows.length - 15) onEnd();
+  }, [first, last, rows.length, pages, onEnd, onVisible]);
 
   const move = (by: number) => {
     const next = Math.min(rows.length - 1, Math.max(0, current + by));

@@ -64,13 +64,14 @@ export default function TasksPage() {
       {list.error !== null && list.error !== undefined && <ProblemAlert error={list.error} onRetry={list.restart} />}
       {list.loading ? (
         !list.error && <Loading />
-      ) : list.rows.length === 0 ? (
+      ) : list.rows.length === 0 && !list.hasMore ? (
         <Nothing filtered={isFiltered(filters)} onClear={() => go('/tasks')} />
       ) : (
         <TaskTable
           rows={list.rows}
           total={list.counts?.at_least || filters.states.length > 0 ? undefined : list.counts?.total}
           loadingMore={list.loadingMore}
+          pages={list.pages}
           onEnd={list.hasMore ? list.loadMore : nothing}
           onVisible={list.setVisible}
         />
@@ -109,7 +110,7 @@ function Nothing({ filtered, onClear }: { filtered: boolean; onClear: () => void
       <p>
         Submit one with <Link href="/tasks/new">a form</Link>, or from the command line:
       </p>
-      <CommandBox command="tasker submit NAME --context '{}'" />
+      <CommandBox command="tasker submit NAME --input '{}'" />
     </EmptyState>
   );
 }

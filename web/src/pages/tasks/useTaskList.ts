@@ -25,6 +25,8 @@ export interface TaskList {
   loading: boolean;
   hasMore: boolean;
   loadingMore: boolean;
+  /** pages that were read: a page may be empty and have another one behind it */
+  pages: number;
   loadMore: () => void;
   /** begins again with the newest */
   restart: () => void;
@@ -109,6 +111,7 @@ export function useTaskList(filters: Filters): TaskList {
     loading: list.isPending,
     hasMore: list.hasNextPage,
     loadingMore: list.isFetchingNextPage,
+    pages: list.data?.pages.length ?? 0,
     loadMore: useCallback(() => void list.fetchNextPage({ cancelRefetch: false }), [list.fetchNextPage]),
     restart,
     setVisible: useCallback((first: number, last: number) => {

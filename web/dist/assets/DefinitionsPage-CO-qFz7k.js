@@ -1,1 +1,0 @@
-import{S as e,bt as t}from"./index-BVB6bDTw.js";var n=t();function r(){return(0,n.jsx)(e,{title:`Definitions`,children:null})}export{r as default};

@@ -1,0 +1,1 @@
+import{J as e,V as t}from"./Problem-9_FEEhyi.js";import{t as n}from"./InputBase-D7S_bkHA.js";import{E as r}from"./icons-Dtymg_2U.js";var i=r(),a=t(t=>{let r=e([`Input`,`InputWrapper`,`TextInput`],null,t);return(0,i.jsx)(n,{component:`input`,...r,__staticSelector:`TextInput`})});a.classes=n.classes,a.displayName=`@mantine/core/TextInput`;export{a as t};

@@ -1,0 +1,1 @@
+function e(e){let t;try{t=JSON.parse(e)}catch(e){return`is no JSON: ${e instanceof Error?e.message:e}`}return typeof t==`object`&&t&&!Array.isArray(t)?t:`has to be an object: {…}`}export{e as t};
