@@ -51,6 +51,7 @@ type face interface {
 	Subscribers(context.Context) ([]tasker.Subscribed, error)
 	ForgetSubscriber(ctx context.Context, name string) error
 	Status(context.Context) (*tasker.Status, error)
+	forkFace
 }
 
 // connection is the way to the log: a server that runs, or the data directory itself.

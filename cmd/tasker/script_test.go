@@ -160,12 +160,21 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// capture NAME: sets a variable to what the last command printed.
+// capture NAME [PATTERN]: sets a variable to what the last command printed, or to what the first group of the pattern found
+// in it.
 func capture(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: capture NAME")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: capture NAME [PATTERN]")
 	}
-	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+	text := strings.TrimSpace(ts.ReadFile("stdout"))
+	if len(args) == 2 {
+		found := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(text)
+		if len(found) < 2 {
+			ts.Fatalf("%s is not in:\n%s", args[1], text)
+		}
+		text = found[1]
+	}
+	ts.Setenv(args[0], text)
 }
 
 // sigterm DIR: stops the server of a data directory.

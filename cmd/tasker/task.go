@@ -16,7 +16,7 @@ func newTaskCommand(a *app) *cobra.Command {
 	for _, v := range taskVerbs {
 		cmd.AddCommand(newTaskVerbCommand(a, v))
 	}
-	cmd.AddCommand(newTaskAnnotateCommand(a))
+	cmd.AddCommand(newTaskAnnotateCommand(a), newTaskForkCommand(a))
 	return cmd
 }
 

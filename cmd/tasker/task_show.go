@@ -17,17 +17,28 @@ import (
 
 func newTaskShowCommand(a *app) *cobra.Command {
 	var f connectFlags
-	var output string
+	var output, at string
 	cmd := &cobra.Command{
-		Use: "show TASK", Short: "Show the state of a task and its steps", Args: arguments("TASK"),
+		Use: "show TASK", Short: "Show the state of a task and its steps, now or as it was", Args: arguments("TASK"),
+		Long: "Show the state of a task and its steps: now, or with --at as it was right after one of its events, whose ids\n" +
+			"`tasker task history TASK` shows.",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			then, err := position(at)
+			if err != nil {
+				return err
+			}
 			return a.onTask(cmd.Context(), f, args[0], output, func(c *connection, id tasker.TaskID) error {
-				t, err := c.Task(cmd.Context(), id)
+				t, err := c.TaskAt(cmd.Context(), id, then)
 				if err != nil {
-					return err
+					return positionError(id, err)
 				}
 				if output == "json" {
 					return printJSON(a.out, t)
+				}
+				if at != "" {
+					a.field("as of", then.String())
+					a.printTask(t, "")
+					return nil
 				}
 				a.printTask(t, pausedBy(cmd.Context(), c, t))
 				return nil
@@ -35,6 +46,7 @@ func newTaskShowCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().StringVar(&at, "at", "", "event of the task: show it as it was right after that")
 	addOutput(cmd, &output)
 	return cmd
 }
@@ -70,6 +82,9 @@ func (a *app) field(name, value string) {
 func (a *app) printTask(t *tasker.Task, paused string) {
 	field := a.field
 	field("task", t.ID.String())
+	if t.ForkedFrom != nil {
+		field("forked from", t.ForkedFrom.Task.String()+" at "+t.ForkedFrom.Position.String())
+	}
 	field("definition", t.Namespace+"."+t.Name+" "+t.Version)
 	field("state", taskState(t))
 	field("paused", paused)
@@ -119,6 +134,10 @@ func (a *app) printSteps(list []tasker.Step) {
 // stepState is the state of a step, and until when it stays so.
 func stepState(s *tasker.Step) string {
 	switch {
+	case s.Inherited && s.Skipped:
+		return "skipped (taken over)"
+	case s.Inherited:
+		return s.State.String() + " (taken over)"
 	case s.Skipped:
 		return "skipped"
 	case s.Ready && s.Held != "":
