@@ -27,35 +27,45 @@ func (r *router) Explain(ctx context.Context, id TaskID, step string) (*Explanat
 	case errors.Is(err, ErrTaskNotFound), errors.Is(err, ErrUnknownStep), ctx.Err() != nil:
 		return nil, err
 	}
-	return r.explainFromLog(ctx, partition, id, step, err)
+	return r.explainFromLog(ctx, partition, id, step, r.heldFor(ctx, partition, err), err)
 }
 
-// explainFromLog is for a task whose owner is away: why says how that is.
-func (r *router) explainFromLog(ctx context.Context, partition int, id TaskID, step string, why error) (*Explanation, error) {
-	c := domain.Circumstances{Now: domain.InstantOf(r.clock()), Partition: partition, Held: r.heldFor(ctx, partition, why)}
+// explainFromLog is for a task whose owner is away, or answers nobody: h says how that is. why is the owner's error, or nil.
+func (r *router) explainFromLog(ctx context.Context, partition int, id TaskID, step string, h domain.Hold, why error) (*Explanation, error) {
+	c := domain.Circumstances{Now: domain.InstantOf(r.clock()), Partition: partition, Held: h}
+	held := func() (*Explanation, error) { e := domain.ExplainHeld(id, c); return &e, nil }
 	log := r.store.Log(partition)
 	last, found, err := projections.FindTaskNear(ctx, log, partition, id, r.nearest(ctx, id))
 	switch {
+	case errors.Is(err, ErrUnavailable) && ctx.Err() == nil:
+		return held() // whether there is such a task nobody can say; if there is, it does not move
 	case err != nil:
 		return nil, errors.Join(why, err)
 	case !found:
 		return nil, fmt.Errorf("task %s: %w", id, ErrTaskNotFound)
 	}
 	records, _, err := projections.Walk(ctx, log, partition, id, last)
+	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+		return held()
+	}
 	if err != nil {
 		return nil, errors.Join(why, err)
 	}
 	c.History = records
 	t, err := projections.LoadTask(records, r.definitionOf)
 	if err != nil { // its beginning, or its definition, is not to be had: what holds the partition holds the task
-		e := domain.ExplainHeld(id, c)
-		return &e, nil //nolint:nilerr // it is an answer
+		return held()
 	}
 	return explain(t, step, c)
 }
 
+// heldPatience is how long others are asked what they know of a partition whose owner does not answer.
+const heldPatience = 2 * time.Second
+
 // heldFor says what holds a partition whose owner did not answer.
 func (r *router) heldFor(ctx context.Context, partition int, why error) domain.Hold {
+	ctx, cancel := context.WithTimeout(ctx, heldPatience)
+	defer cancel()
 	for other := range r.store.Data().Partitions {
 		resp, err := r.once(ctx, other, &request{Op: opStatus}) // an engine that has another one may be loading this one
 		if err != nil || resp.Status == nil || partition >= len(resp.Status.Partitions) {
@@ -94,6 +104,11 @@ func explain(t *domain.Task, step string, c domain.Circumstances) (*Explanation,
 
 // localExplain explains a task of this process's partition.
 func (e *Engine) localExplain(ctx context.Context, c *subscribers.Coordinator, r *request) (*response, error) {
+	switch h := c.Held(); h.Reason { //nolint:exhaustive // otherwise it answers, or is not the owner
+	case domain.ReasonLoading, domain.ReasonLogAway, domain.ReasonLeaseStale, domain.ReasonStoreFull: // an answer may never come
+		x, err := e.explainFromLog(ctx, c.Partition, r.Task, r.Step, h, nil)
+		return &response{Explanation: x}, err
+	}
 	_, x, err := e.explainNow(ctx, c, r.Task, r.Step, true)
 	return &response{Explanation: x}, err
 }

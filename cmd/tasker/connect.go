@@ -30,6 +30,7 @@ type face interface {
 	Tasks(context.Context, tasker.Filter) ([]tasker.Task, error)
 	History(context.Context, tasker.TaskID) (*tasker.History, error)
 	Explain(ctx context.Context, id tasker.TaskID, step string) (*tasker.Explanation, error)
+	Stuck(context.Context, tasker.StuckQuery) (tasker.StuckPage, error)
 	Cancel(context.Context, tasker.TaskID, tasker.By) (tasker.VerbReceipt, error)
 	Retry(context.Context, tasker.TaskID, tasker.By) (tasker.VerbReceipt, error)
 	Resolve(context.Context, tasker.TaskID, tasker.By) (tasker.VerbReceipt, error)

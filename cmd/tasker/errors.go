@@ -109,6 +109,7 @@ func classify(err error) *failure {
 	var unknown *tasker.DefinitionNotFoundError
 	var bypass *domain.BypassError
 	var invalid *tasker.InvalidVerbError
+	var query *tasker.InvalidStuckError
 	var failed *tasker.TaskFailedError
 	switch {
 	case errors.As(err, &file):
@@ -116,7 +117,7 @@ func classify(err error) *failure {
 		if n := len(file.Problems); n > 1 {
 			f.err = fmt.Errorf("%s has %d problems:\n  %s", file.File, n, strings.ReplaceAll(file.Error(), "\n", "\n  "))
 		}
-	case errors.As(err, &definition), errors.As(err, &context), errors.As(err, &unknown), errors.As(err, &bypass), errors.As(err, &invalid),
+	case errors.As(err, &definition), errors.As(err, &context), errors.As(err, &unknown), errors.As(err, &bypass), errors.As(err, &invalid), errors.As(err, &query),
 		errors.Is(err, natsserver.ErrInvalidOptions), errors.Is(err, natsserver.ErrCredentials):
 		f.code = exitUsage
 	case errors.As(err, &failed):

@@ -29,6 +29,7 @@ var verbs = []func(*app) *cobra.Command{
 	newExportCommand,
 	newImportCommand,
 	newStatusCommand,
+	newStuckCommand,
 	newTopCommand,
 	newHealthCommand,
 	newSubscriberCommand,

@@ -11,3 +11,7 @@ import (
 func tryLock(*os.File) error { return errors.ErrUnsupported }
 
 func freeSpace(string) (int64, error) { return 0, errors.ErrUnsupported }
+
+func freeInodes(string) (all, free uint64, err error) { return 0, 0, errors.ErrUnsupported }
+
+func ownerOf(os.FileInfo) int { return -1 }
