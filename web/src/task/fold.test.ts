@@ -139,5 +139,8 @@ describe('fold', () => {
     const events = story();
     expect(new Fold([], events).place(events[3]!.id)).toBe(3);
     expect(new Fold([], events).place('00-0-0')).toBe(-1);
+    const commit = ['00-7-1', '00-7-2', '00-70-0'].map((id) => ({ ...event('task.annotated'), id }));
+    expect(new Fold([], commit).place('00-7-0')).toBe(1);
+    expect(new Fold([], commit).place('00-7-3')).toBe(-1);
   });
 });

@@ -189,9 +189,16 @@ export class Fold {
     this.#kept.push(this.#last);
   }
 
-  /** The place of an event, from 0; -1 when it is none of these. */
+  /**
+   * The place of an event, from 0; -1 when it is none of these. The position of a commit as a whole, whose index is 0,
+   * is that of its last event.
+   */
   place(id: string): number {
-    return this.#places.get(id) ?? -1;
+    const exact = this.#places.get(id);
+    if (exact !== undefined) return exact;
+    if (!id.endsWith('-0')) return -1;
+    const commit = id.slice(0, -1);
+    return this.events.findLastIndex((e) => e.id.startsWith(commit));
   }
 
   /** The task after the first n events. */

@@ -47,8 +47,9 @@ function NotThere({ id, error, retry }: { id: string; error: unknown; retry: () 
 
 function Loaded({ now, live }: { now: Task; live: Live }) {
   const [place, go] = usePlace();
-  const [at, moveTo] = useAt(place.at);
-  const past = usePast(now.id, at, now);
+  const [asked, moveTo] = useAt(place.at);
+  const past = usePast(now.id, asked, now);
+  const at = past.events[past.place]?.id ?? asked; // a commit stands for its last event
   const task = useShown(now, past, at);
   const here: Place = { ...place, at };
   return (

@@ -37,7 +37,10 @@ export function useLiveTask(id: string) {
     { task: id },
     {
       onEvents: (events, dropped) => {
-        log.append(events, dropped);
+        log.append(
+          events.filter((e) => e.task === id),
+          dropped,
+        );
         touch();
       },
       onGap: () => {
@@ -126,7 +129,8 @@ export function usePast(id: string, at: string | undefined, shape: Task | undefi
   }, [at, isFetched, place, refetch]);
 
   const moment = useMemo<Moment | undefined>(() => (place < 0 ? undefined : fold.at(place + 1)), [fold, place]);
-  const settled = useSettled(at, 150);
+  // What the server is asked for: it knows events, and no commits.
+  const settled = useSettled(events[place]?.id, 150);
   const task = useQuery({
     queryKey: ['task', id, 'state', settled ?? ''],
     queryFn: ({ signal }) => api<Task>(['tasks', id], { signal, query: { at: settled } }),
@@ -136,7 +140,7 @@ export function usePast(id: string, at: string | undefined, shape: Task | undefi
     placeholderData: keepPreviousData,
     refetchOnWindowFocus: false,
   });
-  const exact = task.data !== undefined && !task.isPlaceholderData && settled === at;
+  const exact = task.data !== undefined && !task.isPlaceholderData && settled === events[place]?.id;
   return { history, events, place, moment, task, exact };
 }
 
