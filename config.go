@@ -76,6 +76,12 @@ type Config struct {
 	// refused with ErrTooManyKeys, and none is forgotten early. Default 2,000,000.
 	MaxKeys int
 
+	// Index is the file of the index from which lists, counts and analytics of all tasks are read (FindTasks, Analyze), such as
+	// index.db in the data directory. It is made when it is not there, follows the log while the engine runs, and may be
+	// removed at any time: it is made again from the log. Nothing else depends on it; what goes wrong with it is in IndexStatus.
+	// One process uses a file at a time. Default "": none, and the engine asks another one that has an index.
+	Index string
+
 	// Feed publishes events, one NATS message each. Default nil: none.
 	Feed *Feed
 	// Webhooks are receivers of events over HTTP. Default none.

@@ -88,6 +88,10 @@ func New(ctx context.Context, config Config) (*Engine, error) {
 		Tap:      e.taps,
 		Context:  e.telemetry.HandlerContext,
 	})
+	if config.Index != "" {
+		e.index = newIndexer(e, config.Index)
+		e.router.near = e.index.near
+	}
 	for p := range store.Data().Partitions {
 		e.parts = append(e.parts, subscribers.NewCoordinator(e.coordinatorConfig(p)))
 	}
@@ -119,11 +123,11 @@ func (e *Engine) coordinatorConfig(partition int) subscribers.Config {
 		Changed:     e.phaseChanged,
 		Admit:       e.admit,
 		Cursors:     e.slowestCursor(partition),
+		Near:        e.router.nearest,
 		Clock:       e.config.Clock, Logger: e.config.Logger,
 		LeaseTTL: e.config.LeaseTTL, Queue: e.config.MaxQueue, MaxHeld: e.config.MaxReady,
 		SnapshotBytes: e.config.SnapshotBytes, Retention: e.config.Retention, ErrorRetention: e.config.ErrorRetention, Idempotency: e.config.IdempotencyWindow,
 		MaxKeys: (e.config.MaxKeys + e.store.Data().Partitions - 1) / e.store.Data().Partitions,
-		Near:        e.router.nearest,
 	})
 }
 
@@ -153,6 +157,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	side, e.background.stop = context.WithCancel(work)
 	e.background.wg.Go(func() { e.watch(side) })
 	stopTelemetry := e.startTelemetry(side)
+	if e.index != nil {
+		e.background.wg.Go(func() { e.index.run(side) })
+	}
 	e.intake.start(e)
 	var owners sync.WaitGroup
 	failed := make(chan error, len(e.parts))

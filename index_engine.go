@@ -2,183 +2,127 @@ package tasker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/tasker-go/tasker/domain"
-	"github.com/tasker-go/tasker/projections/index"
+	"github.com/tasker-go/tasker/infra/sqlite"
 	"github.com/tasker-go/tasker/subscribers/telemetry"
 )
 
 const (
-	// indexAgain is how long an engine waits at first before it tries again to use an index that failed, and at most.
+	// indexAgain is how long an engine waits at first before it tries again to open an index, and at most.
 	indexAgain, indexAgainMost = time.Second, time.Minute
 	// indexHolds is how long an index that does not get on holds the log back from being trimmed.
 	indexHolds = 24 * time.Hour
 )
 
-// indexProgress is what an index says of its way through the log.
-type indexProgress struct {
-	Commits, Events, Rows, Batches uint64
-	Total                          uint64 // commits that there were when it began; 0 = not known
-}
-
-// indexFile is what an engine needs of an index.
-type indexFile interface {
-	index.Reader
-	// Follow folds the log into the index until ctx ends or it cannot go on.
-	Follow(ctx context.Context, progress func(indexProgress)) error
-	// WaitFor waits for a position; *index.BehindError when ctx ends before.
-	WaitFor(ctx context.Context, at domain.Position) error
-	Lag(ctx context.Context) index.Lag
-	// Rebuild makes it anew while it is read, and stays as it is when that fails. Follow must not run.
-	Rebuild(ctx context.Context, progress func(indexProgress)) error
-	Close() error
-}
-
-// indexer is the index of an engine, and the loop that keeps it following the log. The engine does not need it: what goes wrong
-// is logged, shown, and tried again.
+// indexer is the index of an engine, and what keeps it following the log. The engine does not need it: what goes wrong is logged,
+// shown, and tried again.
 type indexer struct {
-	e    *Engine
-	path string
-	open func(ctx context.Context) (indexFile, error)
+	e      *Engine
+	path   string
+	orders chan struct{} // for a rebuild
+	ready  chan struct{} // closed when the file is open, or could not be opened for the first time
+	tried  func()        // closes ready
 
-	use  sync.RWMutex // held by those who read; its writer changes file
-	file indexFile    // nil while it cannot be opened
+	use  sync.RWMutex  // held by those who read; its writer changes file
+	file *sqlite.Index // nil while it cannot be opened
 
 	mu       sync.Mutex
 	problem  string
 	since    time.Time // of the problem
-	advanced time.Time // when the index got on, or had nothing to do
-	done     indexProgress
-	before   indexProgress // of earlier runs of Follow
+	advanced time.Time // when the index got on
+	done     sqlite.Progress
 	failures uint64
 	rebuild  *IndexRebuild
-	asked    bool // for a rebuild
-	again    chan struct{}
 }
 
-func newIndexer(e *Engine, path string, open func(ctx context.Context) (indexFile, error)) *indexer {
-	return &indexer{e: e, path: path, open: open, again: make(chan struct{}, 1), advanced: time.Now()}
+func newIndexer(e *Engine, path string) *indexer {
+	x := &indexer{e: e, path: path, orders: make(chan struct{}, 1), ready: make(chan struct{}), advanced: time.Now()}
+	x.tried = sync.OnceFunc(func() { close(x.ready) })
+	return x
 }
 
 // run opens the index and lets it follow the log until ctx ends.
 func (x *indexer) run(ctx context.Context) {
+	file := x.open(ctx)
+	if file == nil {
+		return
+	}
 	defer x.close()
-	pause := indexAgain
-	for {
-		began := time.Now()
-		err := x.turn(ctx)
-		if ctx.Err() != nil {
-			return
+	var rebuilds sync.WaitGroup
+	defer rebuilds.Wait()
+	rebuilds.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-x.orders:
+				x.rebuilding(ctx, file)
+			}
 		}
-		if err == nil { // a rebuild was asked for
-			continue
+	})
+	o := sqlite.FollowOptions{OnProgress: x.advance, OnProblem: x.failed}
+	if err := file.Follow(ctx, x.e.store, o); err != nil && ctx.Err() == nil {
+		x.failed(err)
+	}
+}
+
+// open opens the file, however often it takes; nil when ctx ends before.
+func (x *indexer) open(ctx context.Context) *sqlite.Index {
+	for pause := indexAgain; ctx.Err() == nil; pause = min(2*pause, indexAgainMost) {
+		file, err := openIndex(ctx, x.path, x.e.store, &x.e.config)
+		if err == nil {
+			x.use.Lock()
+			x.file = file
+			x.use.Unlock()
+			x.tried()
+			return file
 		}
-		if time.Since(began) > indexAgainMost {
-			pause = indexAgain
-		}
-		x.failed(err, pause)
+		x.failed(err)
+		x.tried()
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
-		case <-x.again:
 		case <-timer.C:
 		}
 		timer.Stop()
-		pause = min(2*pause, indexAgainMost)
 	}
+	return nil
 }
 
-// turn makes the index anew if somebody asked for it, and else follows the log until it fails or somebody asks. nil: asked.
-func (x *indexer) turn(ctx context.Context) error {
-	file, err := x.opened(ctx)
-	if err != nil {
-		return err
-	}
-	if x.wanted() {
-		x.rebuilding(ctx, file)
-	}
-	follow, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() {
-		select {
-		case <-x.again:
-			stop()
-		case <-follow.Done():
-		}
-	}()
-	x.fine()
-	err = file.Follow(follow, x.advance)
-	if follow.Err() != nil {
-		return nil
-	}
-	if err == nil {
-		err = errors.New("it has stopped following the log")
-	}
-	if errors.Is(err, errIndexFile) { // opening it anew repairs it, or makes another one
-		x.close()
-	}
-	return err
-}
-
-// errIndexFile: the file cannot be used as it is.
-var errIndexFile = errors.New("the file of the index is damaged or gone")
-
-// opened opens the file unless it is open.
-func (x *indexer) opened(ctx context.Context) (indexFile, error) {
-	x.use.RLock()
-	file := x.file
-	x.use.RUnlock()
-	if file != nil {
-		return file, nil
-	}
-	file, err := x.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	x.use.Lock()
-	x.file = file
-	x.use.Unlock()
-	return file, nil
+// openIndex opens the file of an index.
+func openIndex(ctx context.Context, path string, store domain.Store, c *Config) (*sqlite.Index, error) {
+	return sqlite.Open(ctx, path, sqlite.Options{Data: store.Data(), Retention: c.Retention, Clock: c.Clock, Logger: c.Logger})
 }
 
 func (x *indexer) close() {
 	x.use.Lock()
 	defer x.use.Unlock()
-	if x.file == nil {
-		return
-	}
 	if err := x.file.Close(); err != nil {
 		x.e.config.Logger.Warn("closing the index", "path", x.path, "error", err)
 	}
 	x.file = nil
 }
 
-func (x *indexer) failed(err error, pause time.Duration) {
+// failed is told why the index does not follow the log now.
+func (x *indexer) failed(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.failures++
-	x.before, x.done = x.before.plus(x.done), indexProgress{}
 	if x.problem == "" {
 		x.since = x.e.config.Clock()
 	}
 	if x.problem != err.Error() {
-		x.e.config.Logger.Error("the index does not follow the log; the engine goes on without it", "path", x.path, "error", err, "again_in", pause)
+		x.e.config.Logger.Error("the index does not follow the log; the engine goes on without it", "path", x.path, "error", err)
 	}
 	x.problem = err.Error()
 }
 
-func (x *indexer) fine() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.before, x.done = x.before.plus(x.done), indexProgress{}
-}
-
 // advance is told by Follow what it has done so far, and clears the problem: it follows again.
-func (x *indexer) advance(p indexProgress) {
+func (x *indexer) advance(p sqlite.Progress) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.done, x.advanced = p, time.Now()
@@ -188,51 +132,40 @@ func (x *indexer) advance(p indexProgress) {
 	}
 }
 
-func (p indexProgress) plus(q indexProgress) indexProgress {
-	return indexProgress{Commits: p.Commits + q.Commits, Events: p.Events + q.Events, Rows: p.Rows + q.Rows, Batches: p.Batches + q.Batches}
-}
-
-// wanted reports whether somebody asked for a rebuild, and takes the order.
-func (x *indexer) wanted() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	asked := x.asked
-	x.asked = false
-	return asked
-}
-
 // rebuilding makes the index anew while the old one is read.
-func (x *indexer) rebuilding(ctx context.Context, file indexFile) {
+func (x *indexer) rebuilding(ctx context.Context, file *sqlite.Index) {
 	began := time.Now()
-	say := func(p indexProgress, done bool, problem string) {
+	last := IndexRebuild{}
+	say := func(r IndexRebuild) {
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		x.rebuild = &IndexRebuild{Done: done, Problem: problem, Events: p.Events, Commits: p.Commits, Total: p.Total, Took: time.Since(began)}
+		last, x.rebuild = r, &r
 	}
-	var last indexProgress
-	err := file.Rebuild(ctx, func(p indexProgress) {
-		last = p
-		say(p, false, "")
-	})
-	if err != nil {
+	err := file.Rebuild(ctx, x.e.store, func(p sqlite.Progress) { say(rebuildOf(p)) })
+	r := last
+	if r.Done, r.Took = true, time.Since(began); err != nil {
+		r.Problem = err.Error()
 		x.e.config.Logger.Error("the index was not rebuilt", "path", x.path, "error", err)
-		say(last, true, err.Error())
-		return
+	} else {
+		x.e.config.Logger.Info("the index was rebuilt", "path", x.path, "events", r.Events, "took", r.Took.Round(time.Millisecond))
 	}
-	say(last, true, "")
-	x.e.config.Logger.Info("the index was rebuilt", "path", x.path, "events", last.Events, "took", time.Since(began).Round(time.Millisecond))
+	say(r)
+}
+
+func rebuildOf(p sqlite.Progress) IndexRebuild {
+	return IndexRebuild{Events: p.Events, Commits: p.Commits, Total: p.Of, Took: p.Elapsed}
 }
 
 // order asks for a rebuild unless one runs.
 func (x *indexer) order() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.rebuild != nil && !x.rebuild.Done || x.asked {
+	if x.rebuild != nil && !x.rebuild.Done {
 		return
 	}
-	x.asked, x.rebuild = true, &IndexRebuild{}
+	x.rebuild = &IndexRebuild{}
 	select {
-	case x.again <- struct{}{}:
+	case x.orders <- struct{}{}:
 	default:
 	}
 }
@@ -256,8 +189,15 @@ func (x *indexer) answer(ctx context.Context, q *indexRequest) (*indexAnswer, er
 	return answerIndex(ctx, x.file, q)
 }
 
-// wait waits for the positions that the answer has to contain, without holding up who closes the file.
+// wait waits for the file to be opened, and for the positions that the answer has to contain, without holding up who closes
+// the file.
 func (x *indexer) wait(ctx context.Context, q *indexRequest) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(q.Wait))
+	defer cancel()
+	select {
+	case <-x.ready:
+	case <-ctx.Done():
+	}
 	if len(q.At) == 0 {
 		return nil
 	}
@@ -267,8 +207,6 @@ func (x *indexer) wait(ctx context.Context, q *indexRequest) error {
 	if file == nil {
 		return x.unavailable()
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(q.Wait))
-	defer cancel()
 	for _, at := range q.At {
 		if err := file.WaitFor(ctx, at); err != nil {
 			return err
@@ -343,8 +281,7 @@ func (x *indexer) measured(ctx context.Context) *telemetry.Index {
 	x.use.RUnlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	all := x.before.plus(x.done)
-	m.Batches, m.Rows, m.Failures = all.Batches, all.Rows, x.failures
+	m.Batches, m.Rows, m.Failures = x.done.Batches, x.done.Rows, x.failures
 	return m
 }
 

@@ -52,6 +52,7 @@ type face interface {
 	Subscribers(context.Context) ([]tasker.Subscribed, error)
 	ForgetSubscriber(ctx context.Context, name string) error
 	Status(context.Context) (*tasker.Status, error)
+	indexFace
 	forkFace
 }
 
@@ -61,10 +62,15 @@ type connection struct {
 	close func() error
 	// idle: no server runs, and this engine has no handlers. It is how the tasks go on.
 	idle string
+	// alone: no server runs, and this process reads the log itself.
+	alone bool
 }
 
 // connectFlags say where the log is.
-type connectFlags struct{ url, context, data string }
+type connectFlags struct {
+	url, context, data string
+	index              bool // of the data directory, if this process opens it
+}
 
 func (f *connectFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.url, "url", "", "NATS server to talk to, such as nats://host:4222 or nats://TOKEN@host:4222")
@@ -106,7 +112,7 @@ func (a *app) connect(ctx context.Context, f connectFlags, need access) (*connec
 	default:
 		text, err := os.ReadFile(servingPath(f.data))
 		if errors.Is(err, fs.ErrNotExist) {
-			return a.connectDirectory(ctx, f.data, need, nil)
+			return a.connectDirectory(ctx, f, need, nil)
 		}
 		var s serving
 		if err == nil {
@@ -120,7 +126,7 @@ func (a *app) connect(ctx context.Context, f connectFlags, need access) (*connec
 		}
 		client, err := tasker.NewClient(ctx, config)
 		if errors.Is(err, tasker.ErrUnavailable) {
-			return a.connectDirectory(ctx, f.data, need, &s)
+			return a.connectDirectory(ctx, f, need, &s)
 		}
 		return newConnection(client, err)
 	}
@@ -136,8 +142,8 @@ func newConnection(client *tasker.Client, err error) (*connection, error) {
 
 // connectDirectory opens the data directory itself, for verbs that can do without a server. stale is what a server left
 // behind that does not answer.
-func (a *app) connectDirectory(ctx context.Context, data string, need access, stale *serving) (*connection, error) {
-	start := "tasker serve"
+func (a *app) connectDirectory(ctx context.Context, f connectFlags, need access, stale *serving) (*connection, error) {
+	data, start := f.data, "tasker serve"
 	if data != defaultData {
 		start += " --data " + data
 	}
@@ -160,6 +166,9 @@ func (a *app) connectDirectory(ctx context.Context, data string, need access, st
 	}
 	if need == readsLog {
 		return a.readDirectory(ctx, o)
+	}
+	if f.index {
+		o.config.Index = filepath.Join(data, indexFile)
 	}
 	h, err := newHost(ctx, o)
 	if err != nil {
@@ -191,7 +200,7 @@ func (a *app) readDirectory(ctx context.Context, o hostOptions) (*connection, er
 	if err != nil {
 		return nil, errors.Join(err, stop())
 	}
-	return &connection{face: client, close: func() error { client.Close(); return stop() }}, nil
+	return &connection{face: client, close: func() error { client.Close(); return stop() }, alone: true}, nil
 }
 
 // with runs a verb on a connection.

@@ -33,6 +33,8 @@ var verbs = []func(*app) *cobra.Command{
 	newTopCommand,
 	newHealthCommand,
 	newSubscriberCommand,
+	newIndexCommand,
+	newStatsCommand,
 	newPruneCommand,
 	newDeadCommand,
 	newLogCommand,

@@ -28,6 +28,7 @@ type serveFlags struct {
 	limits                                                         limitFlags
 	telemetry                                                      telemetryFlags
 	outlets                                                        feedFlags
+	index                                                          indexFlag
 	nats                                                           natsAccess
 }
 
@@ -64,6 +65,7 @@ func newServeCommand(a *app) *cobra.Command {
 	f.limits.add(cmd)
 	f.telemetry.add(cmd)
 	f.outlets.add(cmd)
+	f.index.add(cmd)
 	return cmd
 }
 
@@ -97,6 +99,13 @@ func (f *serveFlags) check(cmd *cobra.Command) error {
 	if err := f.telemetry.check(cmd); err != nil {
 		return err
 	}
+	data := f.data
+	if external {
+		data = ""
+	}
+	if err := f.index.check(cmd, data); err != nil {
+		return err
+	}
 	return f.limits.check()
 }
 
@@ -124,6 +133,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		}
 	}
 	f.limits.apply(&o.config)
+	f.index.apply(&o.config)
 	if err := f.outlets.apply(&o.config); err != nil {
 		return err
 	}
@@ -194,6 +204,7 @@ func (a *app) serveOn(ctx context.Context, h *host, f serveFlags, o hostOptions,
 	if f.definitions != "" {
 		a.printf("definitions  %d from %s, which is watched\n", loaded, shownPath(f.definitions))
 	}
+	f.index.say(a)
 	f.outlets.say(a, o.config)
 	a.printf("handlers     %s, sleep%s\n", strings.Join(h.engine.Handlers(), ", "), exec)
 	select {

@@ -20,43 +20,6 @@ func newTaskCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func newTaskListCommand(a *app) *cobra.Command {
-	var f connectFlags
-	var names []string
-	var filter tasker.Filter
-	var output string
-	cmd := &cobra.Command{
-		Use: "list", Short: "List tasks, the newest first", Args: arguments(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
-			if filter.States, err = states(names); err != nil {
-				return err
-			}
-			if err := checkOutput(output); err != nil {
-				return err
-			}
-			if filter.Limit < 1 {
-				return usageError("--limit must be at least 1")
-			}
-			return a.with(cmd.Context(), f, needsEngine, func(c *connection) error {
-				tasks, err := c.Tasks(cmd.Context(), filter)
-				if err = a.some(c, err); err != nil {
-					return err
-				}
-				return a.printTasks(tasks, output)
-			})
-		},
-	}
-	f.add(cmd)
-	cmd.Flags().StringSliceVar(&names, "state", nil, "only tasks in these states, such as error or in_progress")
-	cmd.Flags().StringVar(&filter.Name, "name", "", "only tasks of this definition")
-	cmd.Flags().StringVar(&filter.Namespace, "namespace", "", "only tasks of this namespace")
-	cmd.Flags().StringVar(&filter.DependentSystem, "dependent-system", "", "only tasks with a step that talks to this outside system")
-	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "at most so many")
-	addOutput(cmd, &output)
-	return cmd
-}
-
 func (a *app) printTasks(tasks []tasker.Task, output string) error {
 	if output == "json" {
 		for i := range tasks {
@@ -70,20 +33,21 @@ func (a *app) printTasks(tasks []tasker.Task, output string) error {
 		_, _ = fmt.Fprintln(a.err, "no tasks")
 		return nil
 	}
-	t := table{style: styleFor(a.out), head: []string{"TASK", "NAME", "STATE", "STEPS", "CREATED", "TOOK"}, right: map[int]bool{3: true, 5: true}}
+	t := taskTable(a)
 	for _, x := range tasks {
-		name := x.Name + " " + x.Version
-		if x.Namespace != domain.DefaultNamespace {
-			name = x.Namespace + "." + name
-		}
 		took := ""
 		if !x.EndedAt.IsZero() {
 			took = span(x.EndedAt.Sub(x.CreatedAt))
 		}
-		t.add(x.ID.String(), name, taskState(&x), fmt.Sprintf("%d/%d", x.Execution.Completed, x.Execution.Total), moment(x.CreatedAt), took)
+		t.add(x.ID.String(), definitionName(x.Namespace, x.Name, x.Version), taskState(&x), fmt.Sprintf("%d/%d", x.Execution.Completed, x.Execution.Total), moment(x.CreatedAt), took)
 	}
 	t.print(a.out)
 	return nil
+}
+
+// taskTable is the table of a list of tasks.
+func taskTable(a *app) table {
+	return table{style: styleFor(a.out), head: []string{"TASK", "NAME", "STATE", "STEPS", "CREATED", "TOOK"}, right: map[int]bool{3: true, 5: true}}
 }
 
 // taskState is the state, and what the task waits for.

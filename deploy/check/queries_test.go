@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -106,7 +107,7 @@ func busyDay(t *testing.T) []scrape {
 		var err error
 		w.engine, err = face.New(t.Context(), face.Config{
 			Store: memlog.New(memlog.Options{Partitions: 2, Delay: 2 * time.Millisecond}), Metrics: w.registry, Logger: quiet, Drain: -1,
-			Traces: face.Traces{Exporter: spans{}},
+			Traces: face.Traces{Exporter: spans{}}, Index: filepath.Join(t.TempDir(), "index.db"),
 		})
 		if err != nil {
 			t.Fatal(err)

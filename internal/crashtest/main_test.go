@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(longStepDir) != "":
 		os.Exit(longStepChild())
+	case os.Getenv(indexDir) != "":
+		os.Exit(indexChild())
 	case os.Getenv(childDir) != "":
 		os.Exit(child())
 	}

@@ -262,7 +262,7 @@ var list = [metricCount]Metric{
 	},
 	indexRows: {
 		Name: "tasker_index_rows_written_total", Kind: Counter,
-		Help: "Rows of tasks and steps that the index of this process has written.",
+		Help: "Rows of tasks, with their steps, that the index of this process has written.",
 		Look: "What the index costs: a row that changes often within a batch is written once.",
 	},
 	indexFailures: {
