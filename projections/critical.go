@@ -83,7 +83,7 @@ func (s *stepSpan) over() bool { return s.end > 0 }
 var (
 	beginsStep         = []domain.EventType{domain.StepExecutionRequestedType, domain.StepRetryRequestedType}
 	endsStep           = []domain.EventType{domain.StepCompletedType, domain.StepCancelledType}
-	endsWithoutRunning = []domain.EventType{domain.StepFailedType, domain.StepResolvedManuallyType, domain.StepSkippedType}
+	endsWithoutRunning = []domain.EventType{domain.StepFailedType, domain.StepResolvedManuallyType, domain.StepSkippedType, domain.StepInheritedType}
 )
 
 // stepSpans are the steps that something has happened to.

@@ -72,6 +72,9 @@ func TestTheCriticalPathIsTheChainThatTheDurationComesFrom(t *testing.T) {
 		"a step that ended without running": {[]told{
 			begin(0, "a", 1), done(1, "a", 1), begin(1, "c", 1), done(2, "c", 1), {4, domain.StepSkipped{Step: "b"}}, begin(4, "d", 1), done(5, "d", 1),
 		}, []step{{"a", 1, 0}, {"b", 0, 3}, {"d", 1, 0}}, 5},
+		"of a fork, what it has inherited": {[]told{
+			{0, domain.StepInherited{Step: "a"}}, {0, domain.StepInherited{Step: "c"}}, begin(2, "b", 1), done(5, "b", 1), begin(5, "d", 1), done(6, "d", 1),
+		}, []step{{"a", 0, 0}, {"b", 3, 2}, {"d", 1, 0}}, 6},
 		"steps that were cancelled before they ran are no part": {[]told{
 			begin(0, "a", 1), {3, domain.TaskCancelled{}}, {3, domain.StepCancelled{Step: "a"}}, {3, domain.StepCancelled{Step: "d"}},
 		}, []step{{"a", 3, 0}}, 3},
