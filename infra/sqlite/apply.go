@@ -15,8 +15,8 @@ import (
 func (x *Index) Load(_ context.Context, id domain.TaskID) (*index.Row, error) {
 	x.swap.RLock()
 	defer x.swap.RUnlock()
-	if x.loader == nil {
-		return nil, ErrClosed
+	if err := x.ready(); err != nil {
+		return nil, err
 	}
 	return x.load(x.loader, id)
 }
@@ -40,8 +40,8 @@ func (x *Index) unpack(c *sqlite.Conn, num int64, detail []byte) (*index.Row, er
 func (x *Index) Marks(context.Context) (map[int]index.Mark, error) {
 	x.swap.RLock()
 	defer x.swap.RUnlock()
-	if x.loader == nil {
-		return nil, ErrClosed
+	if err := x.ready(); err != nil {
+		return nil, err
 	}
 	return readMarks(x.loader)
 }
@@ -59,12 +59,20 @@ func readMarks(c *sqlite.Conn) (map[int]index.Mark, error) {
 
 // Apply is index.Store's: one transaction.
 func (x *Index) Apply(_ context.Context, b *index.Batch) error {
+	return x.apply(b, x.generation.Load())
+}
+
+// apply is Apply for what was made from the rows of a file. errAgain when there is another one now.
+func (x *Index) apply(b *index.Batch, generation uint64) error {
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	x.swap.RLock()
 	defer x.swap.RUnlock()
-	if x.writer == nil {
-		return ErrClosed
+	if err := x.ready(); err != nil {
+		return err
+	}
+	if generation != x.generation.Load() {
+		return errAgain
 	}
 	if err := x.transact(func(a *applier) error { return a.batch(b) }); err != nil {
 		return err

@@ -97,8 +97,8 @@ func (x *Index) read(ctx context.Context, f func(*sqlite.Conn) error) (err error
 	defer cancel()
 	x.swap.RLock()
 	defer x.swap.RUnlock()
-	if x.closed || x.readers == nil {
-		return ErrClosed
+	if err := x.ready(); err != nil {
+		return err
 	}
 	var c *sqlite.Conn
 	select {

@@ -2,21 +2,90 @@ package sqlite
 
 import (
 	"context"
+	"errors"
+	"math"
 
+	"zombiezen.com/go/sqlite"
+
+	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/projections/index"
 )
 
+// maxCountWalk is how many tasks are looked at to count those that a filter takes.
+const maxCountWalk = 3 * index.MaxCount
+
 // Count is index.Reader's.
-func (x *Index) Count(context.Context, index.TaskQuery) (index.Counts, error) {
-	return index.Counts{}, nil
+func (x *Index) Count(ctx context.Context, q index.TaskQuery) (index.Counts, error) {
+	counts := index.Counts{States: make(map[domain.State]int64, len(domain.States))}
+	for _, s := range domain.States {
+		counts.States[s] = 0
+	}
+	q.States, q.Sort, q.Limit, q.After = nil, index.SortCreated, 0, ""
+	if err := checkTasks(&q); err != nil {
+		return counts, err
+	}
+	return counts, x.read(ctx, func(c *sqlite.Conn) error {
+		f, err := newFilter(c, q)
+		if err != nil {
+			return err
+		}
+		if f.plain() && f.createdLow == math.MinInt64 && f.createdHigh == math.MaxInt64 {
+			for _, k := range f.kinds {
+				for state, n := range k.n {
+					counts.States[domain.State(state)] += n // #nosec G115 -- six of them
+					counts.Total += n
+				}
+			}
+		} else if err := f.count(&counts); err != nil {
+			return err
+		}
+		counts.Lag, err = x.lagOf(c)
+		return err
+	})
 }
 
-// Steps is index.Reader's.
-func (x *Index) Steps(context.Context, index.StepQuery) (index.StepPage, error) {
-	return index.StepPage{}, nil
-}
-
-// Analyze is index.Reader's.
-func (x *Index) Analyze(context.Context, index.AnalyticsQuery) (index.Analytics, error) {
-	return index.Analytics{}, nil
+// count counts one by one, up to a limit.
+func (f *filter) count(counts *index.Counts) error {
+	nums, few, err := f.probe(index.MaxCount)
+	if err != nil {
+		return err
+	}
+	one := func(num int64) error {
+		t, yes, err := f.takes(num)
+		if err != nil || !yes {
+			return err
+		}
+		if counts.Total == index.MaxCount {
+			return errLimit
+		}
+		counts.States[t.state]++
+		counts.Total++
+		return nil
+	}
+	if few {
+		f.sets = nil
+		for _, num := range nums {
+			if err = one(num); err != nil {
+				break
+			}
+		}
+	} else {
+		w := newWalker(f.c, orders[index.SortCreated], false, f.kinds, nil, f.createdLow, f.createdHigh, nil)
+		plain := f.plain()
+		err = w.each(func(at item, state domain.State) error {
+			switch {
+			case w.examined > maxCountWalk || f.asked > maxAsked || plain && counts.Total == index.MaxCount:
+				return errLimit
+			case plain:
+				counts.States[state]++
+				counts.Total++
+				return nil
+			}
+			return one(at.num)
+		})
+	}
+	if errors.Is(err, errLimit) {
+		counts.AtLeast, err = true, nil
+	}
+	return err
 }

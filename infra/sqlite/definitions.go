@@ -72,8 +72,8 @@ func (d *definitions) finder(c *sqlite.Conn, failed *error) func(string) (*domai
 func (x *Index) Definition(_ context.Context, hash string) (*domain.Definition, error) {
 	x.swap.RLock()
 	defer x.swap.RUnlock()
-	if x.loader == nil {
-		return nil, ErrClosed
+	if err := x.ready(); err != nil {
+		return nil, err
 	}
 	return x.defs.find(x.loader, hash)
 }

@@ -34,12 +34,15 @@ type foreignError struct{ why string }
 
 func (e *foreignError) Error() string { return e.why }
 
+// errNoFile: the file is being made again, or could not be.
+var errNoFile = errors.New("the index has no file at the moment: it is made again as soon as that is possible")
+
 var errEmpty = errors.New("there is no index yet")
 
 // unusable reports whether an error says that the file is to be made again.
 func unusable(err error) bool {
 	var foreign *foreignError
-	if err == nil || errors.Is(err, errEmpty) || errors.As(err, &foreign) || errors.Is(err, index.ErrDetail) {
+	if err == nil || errors.Is(err, errEmpty) || errors.Is(err, errNoFile) || errors.As(err, &foreign) || errors.Is(err, index.ErrDetail) {
 		return err != nil
 	}
 	switch sqlite.ErrCode(err).ToPrimary() {

@@ -22,11 +22,15 @@ type FollowOptions struct {
 	Steps int
 	// OnProgress is called after each batch, by the follower's goroutine; it must not wait.
 	OnProgress func(Progress)
+	// OnProblem is called, likewise, when it cannot go on and will try again.
+	OnProblem func(error)
 }
 
 // Progress is how far Follow or Rebuild has come.
 type Progress struct {
 	Events  uint64        // folded since it began
+	Rows    uint64        // of tasks, written since it began
+	Batches uint64        // applied since it began
 	Commits uint64        // messages of the log that the index has, in all partitions
 	Of      uint64        // messages that the log had when it was asked last
 	Elapsed time.Duration // since it began
@@ -40,20 +44,20 @@ var errAgain = errors.New("the file has been replaced")
 // file was made from, or has lost what the index does not have yet, it begins again with an empty file.
 func (x *Index) Follow(ctx context.Context, store domain.Store, o FollowOptions) error {
 	began := time.Now()
-	var events uint64
-	wait := &backoff{logger: x.options.Logger}
+	var before Progress
+	wait := &backoff{logger: x.options.Logger, tell: o.OnProblem}
 	for ctx.Err() == nil {
 		r := x.newRun(store, o)
 		r.progress = func(p Progress) {
 			wait.reset()
 			if o.OnProgress != nil {
-				p.Events += events
+				p.Events, p.Rows, p.Batches = p.Events+before.Events, p.Rows+before.Rows, p.Batches+before.Batches
 				p.Elapsed = time.Since(began)
 				o.OnProgress(p)
 			}
 		}
 		err := r.follow(ctx)
-		events += r.events
+		before.Events, before.Rows, before.Batches = before.Events+r.events, before.Rows+r.rows, before.Batches+r.batches
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // what ended it is the end of the context
@@ -62,6 +66,9 @@ func (x *Index) Follow(ctx context.Context, store domain.Store, o FollowOptions)
 		case errors.Is(err, errAgain):
 		case unusable(err):
 			x.options.Logger.Warn("the index is made again from the log", "file", x.path, "reason", reason(err))
+			if o.OnProblem != nil {
+				o.OnProblem(err)
+			}
 			if err := x.startAgain(ctx); err != nil {
 				wait.after(ctx, err)
 			}
@@ -87,6 +94,7 @@ func (x *Index) startAgain(ctx context.Context) error {
 // backoff waits longer from error to error, and logs the first of a kind.
 type backoff struct {
 	logger *slog.Logger
+	tell   func(error)
 	delay  time.Duration
 	last   string
 }
@@ -97,6 +105,9 @@ func (b *backoff) after(ctx context.Context, err error) {
 	if text := err.Error(); text != b.last {
 		b.logger.Warn("the index cannot go on, and tries again", "error", err)
 		b.last = text
+	}
+	if b.tell != nil {
+		b.tell(err)
 	}
 	b.delay = min(max(2*b.delay, 100*time.Millisecond), 5*time.Second)
 	sleep(ctx, b.delay)
@@ -128,6 +139,11 @@ type runner struct {
 	done   chan error        // how that ended
 	taken  time.Time         // when
 	spent  time.Duration     // folding the open batch
+	ended  chan struct{}     // closed when all has been read; nil: it goes on for ever
+	retire time.Time         // when to look for what can be removed
+
+	generation    uint64
+	batches, rows uint64
 }
 
 func (x *Index) newRun(store domain.Store, o FollowOptions) *runner {
@@ -138,7 +154,7 @@ func (x *Index) newRun(store domain.Store, o FollowOptions) *runner {
 		o.Batch = 20_000
 	}
 	return &runner{
-		x: x, into: x, store: store, o: o, in: make(chan message, 8), folder: index.NewFolder(x, index.Limits{Steps: o.Steps}),
+		x: x, into: x, generation: x.generation.Load(), store: store, o: o, in: make(chan message, 8), folder: index.NewFolder(x, index.Limits{Steps: o.Steps}),
 		oldest: map[int]time.Time{}, done: make(chan error, 1),
 	}
 }
@@ -160,13 +176,13 @@ func (r *runner) follow(ctx context.Context) error {
 			}
 		})
 	}
-	wg.Go(func() { r.ask(ctx) })
+	wg.Go(func() { r.ask(ctx, cancel) })
 	return r.loop(ctx)
 }
 
 // loop folds what is read, and has batches applied, until ctx ends.
 func (r *runner) loop(ctx context.Context) error {
-	wake := r.x.known.wakes()
+	wake, ended := r.x.known.wakes(), r.ended
 	timer := time.NewTimer(r.o.Pace)
 	defer timer.Stop()
 	defer func() {
@@ -190,14 +206,20 @@ func (r *runner) loop(ctx context.Context) error {
 			if err := r.applied(ctx, err); err != nil {
 				return err
 			}
+		case <-ended:
+			ended = nil
 		case <-wake:
 		case <-timer.C:
+		}
+		over := r.ended != nil && ended == nil && len(r.in) == 0
+		if over && r.flying == nil && !r.folder.Waiting() {
+			return nil
 		}
 		if !r.folder.Waiting() || r.flying != nil {
 			continue
 		}
 		rest := r.o.Pace - time.Since(r.taken)
-		if rest <= 0 || r.folder.Events() >= r.o.Batch || r.x.known.isWanted() {
+		if over || rest <= 0 || r.folder.Events() >= r.o.Batch || r.x.known.isWanted() {
 			r.apply(ctx)
 		} else {
 			timer.Reset(rest)
@@ -228,7 +250,7 @@ func (r *runner) apply(ctx context.Context) {
 	r.spent = 0
 	go func() {
 		began := time.Now()
-		err := r.into.Apply(context.WithoutCancel(ctx), batch)
+		err := r.x.apply(batch, r.generation)
 		r.duty.rest(ctx, spent+time.Since(began), r.x.known.isWanted)
 		r.done <- err
 	}()
@@ -242,11 +264,12 @@ func (r *runner) applied(ctx context.Context, err error) error {
 	}
 	r.folder.Applied(b)
 	r.x.ahead.applied(b.Marks, r.oldest)
+	r.batches, r.rows = r.batches+1, r.rows+uint64(len(b.Writes))
 	if b.Skipped > 0 {
 		r.x.options.Logger.Warn("events of tasks whose beginning is not in the log any more are not in the index", "events", b.Skipped)
 	}
 	if r.progress != nil {
-		r.progress(Progress{Events: r.events, Commits: r.x.known.total(), Of: r.x.ahead.total()})
+		r.progress(Progress{Events: r.events, Rows: r.rows, Batches: r.batches, Commits: r.x.known.total(), Of: r.x.ahead.total()})
 	}
 	return r.x.retire(ctx, r)
 }

@@ -26,6 +26,7 @@ type book struct {
 	open  []*history // with records that are not in the log yet
 	tasks map[domain.TaskID][]domain.Record
 	defs  []*domain.Definition
+	n     int
 }
 
 type history struct {
@@ -136,7 +137,8 @@ func (b *book) start(t testing.TB, rt *rapid.T) {
 	for range rapid.IntRange(0, 14).Draw(rt, "inputs") {
 		happen(rt, run)
 	}
-	id := domain.KeyedTaskID("random", "task", fmt.Sprint(len(b.tasks), len(b.open)))
+	b.n++
+	id := domain.KeyedTaskID("random", "task", fmt.Sprint(b.n))
 	b.open = append(b.open, &history{id: id, waiting: run.Log})
 }
 
@@ -201,7 +203,7 @@ func openIndex(t testing.TB, path string, data domain.DataInfo) *sqlite.Index {
 	if path == "" {
 		path = filepath.Join(t.TempDir(), "index.db")
 	}
-	x, err := sqlite.Open(t.Context(), path, sqlite.Options{Data: data, Logger: quiet, QueryTime: 10 * time.Second})
+	x, err := sqlite.Open(t.Context(), path, sqlite.Options{Data: data, Logger: quiet, Retention: -1, QueryTime: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

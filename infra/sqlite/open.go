@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -45,11 +46,14 @@ type Index struct {
 	loader  *sqlite.Conn
 	readers chan *sqlite.Conn
 	closed  bool
+	opened  os.FileInfo // of the file
 
 	writing sync.Mutex // one batch at a time
-	known   known
-	ahead   ahead
-	defs    definitions
+	// generation counts the files that have been in this place: what was read of one means nothing in the next.
+	generation atomic.Uint64
+	known      known
+	ahead      ahead
+	defs       definitions
 }
 
 const (
@@ -174,6 +178,7 @@ func (x *Index) openFile(context.Context) error {
 	case err != nil:
 		return err
 	}
+	x.opened = info
 	if x.writer, err = connect(x.path, 64<<20, false); err != nil {
 		return errors.Join(err, x.closeFile())
 	}
@@ -198,7 +203,7 @@ func connect(path string, cache int, readOnly bool) (*sqlite.Conn, error) {
 	}
 	c.SetBlockOnBusy()
 	statements := []string{
-		`PRAGMA synchronous=NORMAL`, fmt.Sprintf(`PRAGMA cache_size=%d`, -cache/1024), `PRAGMA mmap_size=1073741824`,
+		`PRAGMA synchronous=NORMAL`, fmt.Sprintf(`PRAGMA cache_size=%d`, -cache/1024), `PRAGMA mmap_size=0`,
 		`PRAGMA wal_autocheckpoint=4000`, `PRAGMA temp_store=MEMORY`, fmt.Sprintf(`PRAGMA busy_timeout=%d`, busyTimeout.Milliseconds()),
 	}
 	if readOnly {
@@ -272,3 +277,14 @@ var _ interface {
 	index.Reader
 	index.Store
 } = (*Index)(nil)
+
+// ready says why the file cannot be used, if it cannot; swap is held.
+func (x *Index) ready() error {
+	switch {
+	case x.closed:
+		return ErrClosed
+	case x.readers == nil:
+		return errNoFile
+	}
+	return nil
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/tasker-go/tasker/domain"
@@ -140,7 +142,7 @@ func (r *runner) read(ctx context.Context, p int, from uint64, scan func(context
 }
 
 // ask asks the log once a second how far it has come.
-func (r *runner) ask(ctx context.Context) {
+func (r *runner) ask(ctx context.Context, cancel context.CancelCauseFunc) {
 	for ctx.Err() == nil {
 		covered := r.x.known.cursor()
 		for p := range r.store.Data().Partitions {
@@ -148,6 +150,20 @@ func (r *runner) ask(ctx context.Context) {
 				r.x.ahead.heard(p, bounds.Last, covered.Sequences[p], r.x.options.Clock())
 			}
 		}
+		if r.generation != r.x.generation.Load() {
+			cancel(errAgain)
+		}
+		if r.x.isGone() {
+			cancel(&foreignError{"it was removed while it was in use"})
+		}
 		sleep(ctx, time.Second)
 	}
+}
+
+// isGone reports whether the file that is open is not the one that is there.
+func (x *Index) isGone() bool {
+	x.swap.RLock()
+	defer x.swap.RUnlock()
+	now, err := os.Stat(x.path)
+	return x.opened != nil && (errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(x.opened, now))
 }

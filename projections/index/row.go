@@ -276,3 +276,12 @@ func (q StepQuery) Takes(r *Row, i int) bool {
 	e := s.LastError()
 	return e != nil && e.Kind == q.ErrorKind
 }
+
+// Removal says what to remove of a row that was loaded, beside the row itself.
+func (r *Row) Removal() Write {
+	r.store()
+	return Write{
+		Num: r.Num, ID: r.Task.ID, Kind: r.Kind(), OldState: r.stored.state, DropFacets: r.stored.facets,
+		NewText: true, HadText: r.stored.text != 0,
+	}
+}
