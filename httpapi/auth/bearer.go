@@ -21,6 +21,19 @@ func refusal(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", httpapi.ErrUnauthorized, fmt.Errorf(format, args...))
 }
 
+// noAnswer is not the caller's fault: 503, with what can be said to him.
+type noAnswer struct {
+	err  error
+	hint string
+}
+
+func (n *noAnswer) Error() string { return n.err.Error() }
+
+func (n *noAnswer) Unwrap() error { return n.err }
+
+// Hint is for the caller.
+func (n *noAnswer) Hint() string { return n.hint }
+
 // bearer is the token of a request.
 func bearer(r *http.Request) (string, error) {
 	values := r.Header.Values("Authorization")

@@ -191,14 +191,15 @@ func (a *OIDC) identify(ctx context.Context, text string) (httpapi.Identity, err
 	if strings.Count(text, ".") != 2 {
 		return none, refusal("what was sent is no JWT")
 	}
+	const hint = "the OpenID Connect provider cannot be reached from the server, which therefore knows no key for this token"
 	verifier, err := a.find(ctx)
 	if err != nil {
-		return none, err
+		return none, &noAnswer{err, hint}
 	}
 	var unreachable error // what is wrong with the provider, which the verifier only has as text
 	token, err := verifier.Verify(context.WithValue(ctx, unreachableKey{}, &unreachable), text)
 	if unreachable != nil {
-		return none, unreachable
+		return none, &noAnswer{unreachable, hint}
 	}
 	if err != nil {
 		return none, refusal("the JWT is not valid: %s", clean(err.Error()))

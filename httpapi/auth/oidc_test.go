@@ -343,8 +343,13 @@ func TestWhileTheProviderIsAwayKnownKeysGoOn(t *testing.T) {
 		if _, err := a.Authenticate(bearer(good())); err != nil {
 			t.Errorf("a known key: %v", err)
 		}
-		if _, err := a.Authenticate(bearer(unknown)); err == nil || errors.Is(err, httpapi.ErrUnauthorized) || !strings.Contains(err.Error(), "500 Internal Server Error") {
+		_, err := a.Authenticate(bearer(unknown))
+		if err == nil || errors.Is(err, httpapi.ErrUnauthorized) || !strings.Contains(err.Error(), "500 Internal Server Error") {
 			t.Errorf("an unknown key: %v", err)
+		}
+		var hint interface{ Hint() string }
+		if !errors.As(err, &hint) || !strings.Contains(hint.Hint(), "provider cannot be reached") {
+			t.Errorf("the caller is not told what is wrong: %v", err)
 		}
 	}
 	if !strings.Contains(log.String(), "cannot be renewed, and go on") {

@@ -167,7 +167,7 @@ func (a *Tokens) lookup(ctx context.Context, name string) (tasker.Token, error) 
 			allowed := a.unknown.AllowN(now, 1)
 			a.mu.Unlock()
 			if !allowed {
-				return tasker.Token{}, errBusy
+				return tasker.Token{}, &noAnswer{errBusy, errBusy.Error()}
 			}
 			return a.read(ctx, name, nil)
 		}
@@ -224,7 +224,9 @@ func (h *held) stale(now time.Time) (tasker.Token, error) {
 	return tasker.Token{}, unreadable(h.err)
 }
 
-func unreadable(err error) error { return fmt.Errorf("looking up an access token: %w", err) }
+func unreadable(err error) error {
+	return &noAnswer{fmt.Errorf("looking up an access token: %w", err), "the server cannot reach its log, where tokens are kept"}
+}
 
 // keep is called with mu held.
 func (a *Tokens) keep(name string, h *held) {

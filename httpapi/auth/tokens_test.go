@@ -263,7 +263,7 @@ func TestWhileTheLogIsAwayKnownTokensGoOnForAMinute(t *testing.T) {
 		if _, err := d.tokens.Authenticate(bearer(text)); err != nil {
 			t.Fatal(err)
 		}
-		away := error(tasker.ErrUnavailable)
+		away := tasker.ErrUnavailable
 		d.source.away.Store(&away)
 		time.Sleep(auth.DefaultTTL)
 		before := d.source.looks.Load()
