@@ -3,6 +3,7 @@ package crashtest
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,7 +34,7 @@ func indexChild() int {
 	defer cancel()
 	dir := os.Getenv(indexDir)
 	err := withIndexedEngine(ctx, dir, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})), func(e *tasker.Engine) error {
-		return generate(ctx, e, 100, &killer{})
+		return generate(ctx, e, 40, &killer{})
 	})
 	fmt.Fprintln(os.Stderr, "child:", err)
 	return 1
@@ -75,7 +76,7 @@ func TestAnIndexThatWasKilledIsWhatARebuildMakes(t *testing.T) {
 	dir := t.TempDir()
 	tasks := 0
 	for range 2 {
-		tasks += runUntilKilled(t, dir, 200+rand.IntN(400))
+		tasks += runUntilKilled(t, dir, 100+rand.IntN(300))
 	}
 	log, _ := logger(t)
 	ctx, cancel := context.WithTimeout(t.Context(), maxChild)
@@ -161,21 +162,28 @@ func settle(ctx context.Context, e *tasker.Engine, atLeast int) error {
 }
 
 // contents is everything that an index says.
-func contents(t *testing.T, path string, data domain.DataInfo) map[string]any {
+func contents(t *testing.T, path string, data domain.DataInfo) map[string]string {
 	t.Helper()
 	x, err := sqlite.Open(t.Context(), path, sqlite.Options{Data: data, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	all := map[string]any{}
+	all := map[string]string{}
+	put := func(key string, value any) {
+		text, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[key] = string(text)
+	}
 	for q := (tasker.TaskQuery{Limit: tasker.MaxTaskLimit}); ; {
 		page, err := x.Tasks(t.Context(), q)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, row := range page.Tasks {
-			all["task "+row.ID.String()] = row
+			put("task "+row.ID.String(), row)
 		}
 		if q.After = page.Next; q.After == "" {
 			break
@@ -187,7 +195,7 @@ func contents(t *testing.T, path string, data domain.DataInfo) map[string]any {
 			t.Fatal(err)
 		}
 		for _, row := range page.Steps {
-			all["step "+row.Task.String()+" "+row.Step] = row
+			put("step "+row.Task.String()+" "+row.Step, row)
 		}
 		if q.After = page.Next; q.After == "" {
 			break
@@ -197,11 +205,11 @@ func contents(t *testing.T, path string, data domain.DataInfo) map[string]any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all["definitions"] = stats.Definitions
+	put("definitions", stats.Definitions)
 	counts, err := x.Count(t.Context(), tasker.TaskQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all["counts"] = counts.States
+	put("counts", counts.States)
 	return all
 }
