@@ -18,6 +18,10 @@ func unlawful(before *domain.Task, log []domain.Record) string {
 			if what = notReady(t, i); what == "" && e.Attempt != int(t.Steps[i].Attempt)+1 {
 				what = fmt.Sprintf("attempt %d follows %d", e.Attempt, t.Steps[i].Attempt)
 			}
+		case domain.StepInherited:
+			if s := &t.Steps[t.Definition.Graph().Index(e.Step)]; s.State != domain.Pending || s.Attempt != 0 || t.StartedAt != 0 {
+				what = "it has run, or its task has begun"
+			}
 		case domain.StepSkipped:
 			if i := t.Definition.Graph().Index(e.Step); !t.Template(i).Skippable {
 				what = "it is not skippable"

@@ -82,6 +82,7 @@ type model struct {
 	bypass []string
 	lost   int32 // executions of a step that may be lost per round
 	talks  bool  // handlers checkpoint, and operators change inputs and limits
+	forked bool  // forks of the task are tasks of the model
 }
 
 // search is a breadth-first search over one model.
@@ -163,6 +164,9 @@ func (s *search) reachEnd(t *testing.T) {
 // expand does everything that may happen in a state, whole and cut short after each event.
 func (s *search) expand(t *testing.T, at int) {
 	from := s.nodes[at].run
+	if s.forked {
+		s.forks(t, at, from)
+	}
 	before := key(from)
 	for _, a := range s.actions(from) {
 		to := from.Fork()
@@ -339,7 +343,7 @@ func key(r *scenario.Run) string {
 	}
 	for i := range t.Steps {
 		s := &t.Steps[i]
-		b = append(b, byte(s.State), flag(s.Skipped), byte(s.Executions), byte(s.Lost), flag(s.Cursor() != nil), byte(t.RetryLimit(i)))
+		b = append(b, byte(s.State), flag(s.Skipped), flag(s.Inherited), byte(s.Executions), byte(s.Lost), flag(s.Cursor() != nil), byte(t.RetryLimit(i)))
 		left(s.WakeAt)
 	}
 	return string(b)

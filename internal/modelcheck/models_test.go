@@ -25,10 +25,15 @@ func models() []model {
 				all = append(all, build("two", graph, opts, onFailure, 0, 0, 1))
 			}
 		}
-		all = append(all,
+		two := []model{
 			build("two with a deadline", graph, []string{"", "optional"}, domain.FinishBranches, 3*time.Second, 0, 1),
 			build("two, bypassed", graph, []string{"", "skippable"}, domain.FinishBranches, 0, 0, 0),
-			build("two, one sleeps", graph, []string{"sleep", ""}, domain.Stop, 2*time.Second, 0, 1))
+			build("two, one sleeps", graph, []string{"sleep", ""}, domain.Stop, 2*time.Second, 0, 1),
+		}
+		for i := range two {
+			two[i].forked = true
+		}
+		all = append(all, two...)
 	}
 	for _, word := range []string{"", "optional", "final"} {
 		m := build("one that checkpoints", []string{""}, []string{word}, domain.FinishBranches, 0, scenario.AllSlots, domain.MaxLost+1)
@@ -49,7 +54,9 @@ func models() []model {
 				continue // the next graph is searched with the next options
 			}
 			onFailure := []domain.OnFailure{domain.FinishBranches, domain.Stop}[g%2]
-			all = append(all, build("three", graph, opts, onFailure, 0, scenario.AllSlots*(g/2%2), 0))
+			m := build("three", graph, opts, onFailure, 0, scenario.AllSlots*(g/2%2), 0)
+			m.forked = g >= 4
+			all = append(all, m)
 		}
 	}
 	four := [][]string{{"", "a", "a", "bc"}, {"", "a", "b", "c"}}

@@ -93,7 +93,9 @@ func (r *Run) Submit(cmd domain.CreateTask) error {
 		return err
 	}
 	r.begin()
-	r.fold(created)
+	for _, e := range cmd.Facts(created) {
+		r.fold(e)
+	}
 	r.settle()
 	return nil
 }
