@@ -122,5 +122,8 @@ func (x *Index) read(ctx context.Context, f func(*sqlite.Conn) error) (err error
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if unusable(err) {
+		x.damage.CompareAndSwap(nil, &err) // the follower makes the file again
+	}
 	return err
 }

@@ -85,7 +85,7 @@ func (f *filter) probe(most int) ([]int64, bool, error) {
 	}
 	f.facets = rest
 	if f.match != "" {
-		set, all, err := f.nums(`SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT ?`, maxMatch, f.match)
+		set, all, err := f.nums(`SELECT rowid FROM words WHERE words MATCH ? LIMIT ?`, maxMatch, f.match)
 		if err != nil {
 			return nil, false, err
 		}

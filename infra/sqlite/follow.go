@@ -18,6 +18,8 @@ type FollowOptions struct {
 	Pace time.Duration
 	// Batch is how many events a batch has at most, by about one commit. Default 20,000.
 	Batch int
+	// Sweep is how often it looks for tasks whose retention has passed. Default 10 s.
+	Sweep time.Duration
 	// Steps is how many steps of tasks that go on stay in memory. Default 200,000.
 	Steps int
 	// OnProgress is called after each batch, by the follower's goroutine; it must not wait.
@@ -153,6 +155,9 @@ func (x *Index) newRun(store domain.Store, o FollowOptions) *runner {
 	if o.Batch <= 0 {
 		o.Batch = 20_000
 	}
+	if o.Sweep <= 0 {
+		o.Sweep = 10 * time.Second
+	}
 	return &runner{
 		x: x, into: x, generation: x.generation.Load(), store: store, o: o, in: make(chan message, 8), folder: index.NewFolder(x, index.Limits{Steps: o.Steps}),
 		oldest: map[int]time.Time{}, done: make(chan error, 1),
@@ -210,12 +215,19 @@ func (r *runner) loop(ctx context.Context) error {
 			ended = nil
 		case <-wake:
 		case <-timer.C:
+			timer.Reset(r.o.Sweep)
 		}
 		over := r.ended != nil && ended == nil && len(r.in) == 0
 		if over && r.flying == nil && !r.folder.Waiting() {
 			return nil
 		}
-		if !r.folder.Waiting() || r.flying != nil {
+		if r.flying != nil {
+			continue
+		}
+		if err := r.x.retire(r); err != nil {
+			return err
+		}
+		if !r.folder.Waiting() {
 			continue
 		}
 		rest := r.o.Pace - time.Since(r.taken)
@@ -271,5 +283,5 @@ func (r *runner) applied(ctx context.Context, err error) error {
 	if r.progress != nil {
 		r.progress(Progress{Events: r.events, Rows: r.rows, Batches: r.batches, Commits: r.x.known.total(), Of: r.x.ahead.total()})
 	}
-	return r.x.retire(ctx, r)
+	return nil
 }

@@ -46,7 +46,8 @@ type Index struct {
 	loader  *sqlite.Conn
 	readers chan *sqlite.Conn
 	closed  bool
-	opened  os.FileInfo // of the file
+	opened  os.FileInfo           // of the file
+	damage  atomic.Pointer[error] // that a query has met
 
 	writing sync.Mutex // one batch at a time
 	// generation counts the files that have been in this place: what was read of one means nothing in the next.
@@ -179,6 +180,7 @@ func (x *Index) openFile(context.Context) error {
 		return err
 	}
 	x.opened = info
+	x.damage.Store(nil)
 	if x.writer, err = connect(x.path, 64<<20, false); err != nil {
 		return errors.Join(err, x.closeFile())
 	}

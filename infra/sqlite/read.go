@@ -119,7 +119,14 @@ func (r *runner) load(ctx context.Context, p int, state *projections.Partition, 
 func (r *runner) read(ctx context.Context, p int, from uint64, scan func(context.Context, uint64, func(domain.Message) error) error) error {
 	var decoder domain.Decoder
 	warned := false
+	next := from
 	return scan(ctx, from, func(m domain.Message) error {
+		if m.Sequence != next {
+			if err := r.gap(ctx, p, next); err != nil {
+				return err
+			}
+		}
+		next = m.Sequence + 1
 		out := message{Message: m, partition: p, at: m.Time}
 		if m.CommitID != "" {
 			switch c, err := decoder.Decode(m.Data, p, m.Sequence); {
@@ -141,6 +148,15 @@ func (r *runner) read(ctx context.Context, p int, from uint64, scan func(context
 	})
 }
 
+// gap is about a message that did not come: if the log was trimmed above it, the index can never have it.
+func (r *runner) gap(ctx context.Context, p int, missing uint64) error {
+	bounds, err := r.store.Log(p).Bounds(ctx)
+	if err == nil && missing < bounds.First {
+		err = &foreignError{fmt.Sprintf("message %d of partition %02d was removed from the log before it was read, and the log begins at %d", missing, p, bounds.First)}
+	}
+	return err
+}
+
 // ask asks the log once a second how far it has come.
 func (r *runner) ask(ctx context.Context, cancel context.CancelCauseFunc) {
 	for ctx.Err() == nil {
@@ -152,6 +168,9 @@ func (r *runner) ask(ctx context.Context, cancel context.CancelCauseFunc) {
 		}
 		if r.generation != r.x.generation.Load() {
 			cancel(errAgain)
+		}
+		if damage := r.x.damage.Load(); damage != nil {
+			cancel(*damage)
 		}
 		if r.x.isGone() {
 			cancel(&foreignError{"it was removed while it was in use"})

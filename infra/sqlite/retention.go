@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"context"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -10,20 +9,17 @@ import (
 	"github.com/tasker-go/tasker/projections/index"
 )
 
-const (
-	retireEvery = 10 * time.Second // while there is nothing to remove
-	retireStep  = 500              // tasks at once
-)
+const retireStep = 500 // tasks at once
 
 // retire removes some of the tasks whose retention has passed. It runs between two batches.
-func (x *Index) retire(_ context.Context, r *runner) error {
-	now := x.options.Clock()
-	if x.options.Retention < 0 || now.Before(r.retire) {
+func (x *Index) retire(r *runner) error {
+	now := time.Now()
+	if x.options.Retention < 0 || now.Before(r.retire) || r.ended != nil {
 		return nil
 	}
-	n, err := x.removeBefore(domain.InstantOf(now.Add(-x.options.Retention)), retireStep)
+	n, err := x.removeBefore(domain.InstantOf(x.options.Clock().Add(-x.options.Retention)), retireStep)
 	if n < retireStep {
-		r.retire = now.Add(retireEvery)
+		r.retire = now.Add(r.o.Sweep)
 	}
 	return err
 }
