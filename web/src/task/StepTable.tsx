@@ -39,11 +39,18 @@ export function StepTable({
   }, [chosen, scrollToIndex]);
 
   const onKeyDown = (e: KeyboardEvent) => {
-    const by = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity }[e.key];
-    if (by === undefined || shown.length === 0) return;
+    const last = shown.length - 1;
+    const to = {
+      ArrowDown: chosen + 1,
+      ArrowUp: chosen < 0 ? last : chosen - 1,
+      PageDown: chosen + 10,
+      PageUp: chosen - 10,
+      Home: 0,
+      End: last,
+    }[e.key];
+    if (to === undefined || last < 0) return;
     e.preventDefault();
-    const to = Math.max(0, Math.min(shown.length - 1, chosen < 0 ? 0 : chosen + by));
-    onSelect(shown[to]?.name);
+    onSelect(shown[Math.max(0, Math.min(last, to))]?.name);
   };
 
   return (

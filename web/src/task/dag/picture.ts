@@ -9,7 +9,9 @@ export class Picture implements Drawing {
   readonly #element: HTMLElement;
   readonly #cy: Core;
   readonly #shown = new Map<string, string>(); // what the node of a step shows, to touch only those that change
+  readonly #observer: ResizeObserver;
   #selected: string | undefined;
+  #touched = false; // the user has moved the view: a new size does not fit it again
 
   constructor(element: HTMLElement, steps: readonly DagStep[], options: DrawingOptions) {
     this.layout = layout(steps, { nodeWidth: node.width, nodeHeight: node.height });
@@ -35,6 +37,14 @@ export class Picture implements Drawing {
       selectionType: 'single',
     });
     this.fit();
+    this.#observer = new ResizeObserver(() => {
+      if (this.#touched) this.#cy.resize();
+      else this.fit();
+    });
+    this.#observer.observe(element);
+    this.#cy.on('dragpan scrollzoom pinchzoom', () => {
+      this.#touched = true;
+    });
     this.#cy.on('tap', 'node', (e) => options.onSelect?.((e.target as NodeSingular).id()));
     this.#cy.on('tap', (e) => {
       if (e.target === this.#cy) options.onSelect?.(undefined);
@@ -70,15 +80,18 @@ export class Picture implements Drawing {
   }
 
   zoom(factor: number): void {
+    this.#touched = true;
     const middle = { x: this.#cy.width() / 2, y: this.#cy.height() / 2 };
     this.#cy.zoom({ level: this.#cy.zoom() * factor, renderedPosition: middle });
   }
 
   pan(x: number, y: number): void {
+    this.#touched = true;
     this.#cy.panBy({ x, y });
   }
 
   fit(): void {
+    this.#touched = false;
     this.#cy.resize();
     this.#cy.fit(undefined, 16);
     if (this.#cy.zoom() > 1) {
@@ -92,6 +105,7 @@ export class Picture implements Drawing {
   }
 
   destroy(): void {
+    this.#observer.disconnect();
     this.#cy.destroy();
   }
 
