@@ -80,6 +80,7 @@ export function mockServer({ dist, token = '', rate = 0.4, start = Date.now() } 
       fail(res, error);
     }
   });
+  server.keepAliveTimeout = 120_000; // as the engine: 5 s would close a connection under a slow client's next request
   server.on('close', () => clearInterval(timer));
   return { server, world };
 }

@@ -67,7 +67,9 @@ for (const [size, width, height] of [
       await page.goto(base + path);
       await page.waitForSelector('h1');
       await page
-        .waitForFunction(() => !document.querySelector('[aria-busy="true"]'), null, { timeout: 10_000 })
+        .waitForFunction(() => !document.querySelector('[aria-busy="true"], [aria-label^="Loading"]'), null, {
+          timeout: 10_000,
+        })
         .catch(() => {});
       await page.evaluate(() => document.fonts.ready);
       const over = await page.evaluate(

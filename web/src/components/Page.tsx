@@ -37,7 +37,7 @@ export function Panel({ title, actions, children }: { title: ReactNode; actions?
     <section className="panel">
       <div className="panel-head">
         <h2>{title}</h2>
-        {actions}
+        {actions && <div className="panel-actions">{actions}</div>}
       </div>
       {children}
     </section>

@@ -83,7 +83,7 @@ function Table({ list }: { list: DefinitionSummary[] }) {
             </td>
             <td className="nowrap">{d.version}</td>
             <td className="right">{count(d.steps)}</td>
-            <td>{d.description}</td>
+            <td className="wide">{d.description}</td>
             <td className="nowrap">
               <Link
                 href={`/tasks/new?definition=${encodeURIComponent(`${d.namespace}/${d.name}`)}`}

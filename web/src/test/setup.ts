@@ -1,24 +1,34 @@
 // What jsdom lacks and Mantine asks for.
-
-import { cleanup } from '@testing-library/react';
 import { afterEach } from 'vitest';
 
-window.matchMedia ??= (query: string) =>
-  ({
-    matches: false,
-    media: query,
-    onchange: null,
-    addEventListener: () => {},
-    removeEventListener: () => {},
-    addListener: () => {},
-    removeListener: () => {},
-    dispatchEvent: () => false,
-  }) as MediaQueryList;
+if (typeof document !== 'undefined') {
+  const { cleanup, configure } = await import('@testing-library/react');
+  // A slow machine is no failure: what is waited for comes, or the test has a fault.
+  configure({ asyncUtilTimeout: 20_000 });
+  window.matchMedia ??= (query: string) =>
+    ({
+      matches: false,
+      media: query,
+      onchange: null,
+      addEventListener: () => {},
+      removeEventListener: () => {},
+      addListener: () => {},
+      removeListener: () => {},
+      dispatchEvent: () => false,
+    }) as MediaQueryList;
 
-globalThis.ResizeObserver ??= class {
-  observe() {}
-  unobserve() {}
-  disconnect() {}
-};
+  globalThis.ResizeObserver ??= class {
+    observe() {}
+    unobserve() {}
+    disconnect() {}
+  };
 
-afterEach(cleanup);
+  if (!document.fonts) {
+    const fonts = { addEventListener: () => {}, removeEventListener: () => {}, ready: Promise.resolve() };
+    Object.defineProperty(document, 'fonts', { value: fonts });
+  }
+
+  Element.prototype.scrollIntoView ??= () => {};
+
+  afterEach(cleanup);
+}

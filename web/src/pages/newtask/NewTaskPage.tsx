@@ -56,11 +56,11 @@ export default function NewTaskPage() {
       {definition.data && (
         <>
           <p className="dimmed">
-            {definition.data.description} {definition.data.steps.length} steps,{' '}
+            {definition.data.description && `${definition.data.description} · `}
+            {definition.data.steps.length} steps ·{' '}
             <Link href={`/definitions/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`}>
               see the definition
             </Link>
-            .
           </p>
           <SubmitForm
             key={`${namespace}/${name}@${definition.data.version}`}

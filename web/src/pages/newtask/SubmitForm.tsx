@@ -218,8 +218,9 @@ function unknownHint(error: unknown, key: string) {
 }
 
 function focusFirstProblem(form: HTMLFormElement | null, problems: Problems) {
+  const fields = [...(form?.querySelectorAll<HTMLElement>('[data-pointer]') ?? [])];
   for (const at of problems.keys()) {
-    const found = form?.querySelector<HTMLElement>(`[data-pointer="${CSS.escape(at)}"]`);
+    const found = fields.find((f) => f.dataset.pointer === at);
     const field = found?.matches('input, textarea')
       ? found
       : found?.querySelector<HTMLElement>('input, textarea, button');

@@ -167,7 +167,7 @@ function Partitions({ partitions }: { partitions: PartitionStatus[] }) {
                 <span className={`state-badge state-${PHASES[p.phase] ?? 'pending'}`}>{p.phase}</span>
                 {p.why && <div className="small bad-text">{p.why}</div>}
               </td>
-              <td>{p.owner ?? '–'}</td>
+              <td className="nowrap">{p.owner ?? '–'}</td>
               <td className="right">{count(p.sequence ?? 0)}</td>
               <td className="right">{p.stored ? bytes(p.stored.bytes) : '–'}</td>
               <td className="right">{count(p.live ?? 0)}</td>
