@@ -14,7 +14,7 @@ PACKAGES ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || ec
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint sim crash conformance bench microbench generate fuzz cover deploy-check up down clean ui ui-check
+.PHONY: help build test lint sim crash conformance bench microbench generate fuzz cover deploy-check up down clean ui ui-check ui-test
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ ui: web/node_modules/.package-lock.json ## Build the web UI into web/dist, which
 # CI runs it: nobody is to check in a source without what it builds to.
 ui-check: web/node_modules/.package-lock.json ## Check the web UI: types, lint, unit tests, size, and that web/dist is what the source builds to
 	cd web && npm run typecheck && npm run lint && npm test && npm run size && npm run same
+
+ui-test: web/node_modules/.package-lock.json ## Use the web UI in a real browser, against the real server (needs Chromium)
+	cd web && npm run e2e
 
 web/node_modules/.package-lock.json: web/package-lock.json
 	cd web && npm ci

@@ -132,7 +132,7 @@ export class EventStream {
       this.#failures = 0;
       for (const m of parser.feed(decoder.decode(value, { stream: true }))) {
         if (m.id) this.#lastId = m.id;
-        this.#take(m.data);
+        if (m.event !== 'error') this.#take(m.data); // else the server says why it ends the stream; we go on after the last id
       }
     }
   }
