@@ -99,6 +99,10 @@
 // steps. Each stores who acts and why (By) and returns what it changed, which may be nothing. What is not possible is
 // refused with a *domain.TransitionError or *domain.RefusedError, also when another process decides.
 //
+// Fork makes a new task that begins where another one stands, or stood right after one of its events: steps that were over
+// are taken over with their results, everything else runs, with the same or another context. It is for what no retry mends:
+// a wrong input, a cancelled step, a task that ended too early. TaskAt shows a task as it was. See docs/fork.md.
+//
 // # Idempotency
 //
 // A submission with Key(k) is made once: the same key, for the same definition, is the same task until 24 h after its

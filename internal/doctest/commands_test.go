@@ -144,7 +144,7 @@ func TestFlagsInThePagesExist(t *testing.T) {
 	h := &help{t: t, text: map[string]string{}}
 	var all strings.Builder
 	for _, verb := range []string{
-		"run", "serve", "submit", "task list", "task show", "task cancel", "task annotate", "step retry", "step complete", "events", "prune",
+		"run", "serve", "submit", "task list", "task show", "task cancel", "task annotate", "task fork", "step retry", "step complete", "events", "prune",
 		"log skip", "status", "bench",
 		"definition apply", "definition graph", "definition show", "definition validate",
 	} {

@@ -33,6 +33,7 @@ const (
 var jsonTypes = map[string]string{
 	"string": "string", "[]string": "list of strings", "int": "number", "uint32": "number", "uint64": "number", "bool": "true",
 	"json.RawMessage": "any JSON", "Payload": "any JSON, or `%s_ref`", "Instant": "time", "[]byte": "base64",
+	"Position": "position", "*ForkedFrom": "object: `task`, `position`",
 	"WaitReason": "string", "FailReason": "string", "ErrorKind": "string", "StepError": "object: `message`, `kind`, `code`, `frames`",
 }
 
@@ -142,6 +143,8 @@ func wireFields(st *ast.StructType) []wireField {
 		switch of := f.Type.(type) {
 		case *ast.ArrayType:
 			fmt.Fprintf(&typ, "[]%s", of.Elt)
+		case *ast.StarExpr:
+			fmt.Fprintf(&typ, "*%s", of.X)
 		case *ast.SelectorExpr:
 			fmt.Fprintf(&typ, "%s.%s", of.X, of.Sel)
 		default:
