@@ -55,6 +55,7 @@ type task struct {
 	ResultFrom  []string               `json:"result_from"`
 	Status      domain.ExecutionStatus `json:"status"`
 	Steps       []step                 `json:"steps"`
+	Forked      string                 `json:"forked"` // the task and the event
 }
 
 type step struct {
@@ -75,6 +76,7 @@ type step struct {
 	Inputs     json.RawMessage   `json:"inputs"`
 	Cursor     json.RawMessage   `json:"cursor"`
 	Progress   *domain.Progress  `json:"progress"`
+	Inherited  bool              `json:"inherited"`
 }
 
 type payload struct {
@@ -129,13 +131,16 @@ func pictureOf(t *domain.Task) task {
 		EndedAt: t.EndedAt, Deadline: t.Deadline, Waiting: string(t.Waiting.Reason), Until: t.Waiting.Until,
 		Failed: t.Failed, Result: payloadOf(t.Result), ResultFrom: t.ResultFrom, Status: t.Status(),
 	}
+	if f := t.Forked; f != nil {
+		x.Forked = f.Task.String() + " " + f.Position.String()
+	}
 	for i := range t.Steps {
 		s := &t.Steps[i]
 		y := step{
 			Name: t.Template(i).Name, State: s.State, Skipped: s.Skipped, Bypassed: t.Bypassed(i), Attempt: s.Attempt,
 			Executions: s.Executions, Lost: s.Lost, Round: s.Round, RetryLimit: t.RetryLimit(i), StartedAt: s.StartedAt,
 			EndedAt: s.EndedAt, WakeAt: s.WakeAt, Result: payloadOf(s.Result), Error: s.LastError(), Cursor: s.Cursor(),
-			Progress: s.Progress(),
+			Progress: s.Progress(), Inherited: s.Inherited,
 		}
 		if s.More != nil {
 			y.Inputs = s.More.Inputs

@@ -119,6 +119,7 @@ func (s story) tell() {
 	s.MustWait(s.MustSubmit("skips", nil, tasker.Bypass("one")))
 	s.failures(ctx)
 	s.operators(ctx)
+	s.forks(ctx)
 
 	// A message that is no commit closes the partition when the next engine loads it, until somebody skips it.
 	s.Stop()
@@ -174,6 +175,26 @@ func (s story) failures(ctx context.Context) {
 	s.must(s.Cancel(ctx, failed(3), ann))
 	failed(4)
 	s.Advance(3 * time.Hour) // error_retention passes: it expires
+}
+
+// forks begin where tasks of every kind stood.
+func (s story) forks(ctx context.Context) {
+	fork := func(of tasker.TaskID, o tasker.ForkOptions) tasker.TaskID {
+		r, err := s.Fork(ctx, of, o)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return r.ID
+	}
+	s.MustWait(fork(s.MustWait(s.MustSubmit("skips", nil, tasker.Bypass("one"))).ID, tasker.ForkOptions{Rerun: []string{"two"}, By: ann}))
+	s.MustWait(fork(s.MustWait(s.MustSubmit("large", nil)).ID, tasker.ForkOptions{Rerun: []string{"two"}, Key: "large", Tags: []string{"forked"}}))
+	failed := s.MustSubmit("failing", map[string]int{"n": 10})
+	s.MustFail(failed)
+	s.must(s.ResolveStep(ctx, failed, "call", map[string]string{"by": "hand"}, ann))
+	s.MustWait(failed)
+	again := fork(failed, tasker.ForkOptions{Rerun: []string{"after"}, Context: map[string]int{"n": 11}})
+	s.MustWait(fork(again, tasker.ForkOptions{Rerun: []string{"beside"}})) // a fork of a fork
+	s.MustWait(again)
 }
 
 // operators act on what runs and waits.
