@@ -30,6 +30,7 @@ var verbs = []func(*app) *cobra.Command{
 	newImportCommand,
 	newStatusCommand,
 	newStuckCommand,
+	newDoctorCommand,
 	newTopCommand,
 	newHealthCommand,
 	newSubscriberCommand,

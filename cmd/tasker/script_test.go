@@ -117,6 +117,10 @@ var masks = []struct {
 	{regexp.MustCompile(`(?m)^(engine +|\d\d +(?:owning|loading) +)\S+-\d+`), "${1}<engine>"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:<port>"},
 	{regexp.MustCompile(`\b\d\d-\d+-\d+\b`), "<event>"},
+	{regexp.MustCompile(`(?m)^((?:ok|warning|failed) .*)\b\d+ [KMG]iB\b`), "${1}<size>"},
+	{regexp.MustCompile(`(?m)^((?:ok|warning|failed) .*)\b\d+ [KMG]iB\b`), "${1}<size>"},
+	{regexp.MustCompile(`partitions are owned: \S+`), "partitions are owned: <engine>"},
+	{regexp.MustCompile(`\bNATS \d+\.\d+\.\d+`), "NATS <version>"},
 	{regexp.MustCompile(`(?m) +$`), ""},
 }
 
