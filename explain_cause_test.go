@@ -302,7 +302,12 @@ func (s *stage) another(store domain.Store) *tasker.Engine {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()
-	s.undo = append(s.undo, func() { stop(); _ = <-ended })
+	s.undo = append(s.undo, func() {
+		stop()
+		if err := <-ended; err != nil {
+			s.t.Error(err)
+		}
+	})
 	return e
 }
 

@@ -91,6 +91,12 @@ func (p *process) checkTask(h *history) {
 	if what := p.w.differs(state, h); what != "" {
 		failf("task %s: %s", h.id, what)
 	}
+	if failed := state.Find(h.id); failed != nil && h.state == domain.Error {
+		what := p.unexplainedFailure(failed.Task)
+		if state.Retire(failed); what != "" {
+			failf("failed task %s (%s): %s", h.id, h.states(), what)
+		}
+	}
 	if e != nil {
 		if what := p.goesOn(e); what != "" {
 			failf("task %s (%s, paused %v, %s): %s", h.id, e.Task.State, e.Task.Paused, h.states(), what)
