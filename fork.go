@@ -114,7 +114,13 @@ func (o *ForkOptions) submission(of TaskID) (Submission, error) {
 }
 
 // check refuses what could not be stored; it runs where the fork is made, because the request may come from anywhere.
-func (f *forkRequest) check() error {
+func (f *forkRequest) check(of TaskID, s *Submission) error {
+	switch {
+	case of.IsZero() || s.ID.IsZero() || s.ID == of:
+		return invalidSubmission("a fork needs the task that it is made of, and an id of its own")
+	case s.Key != "" && s.ID != domain.ForkTaskID(of, s.Key):
+		return invalidSubmission("the id of the fork is not that of its idempotency key")
+	}
 	size := 0
 	for _, name := range f.Rerun {
 		size += len(name) + 3
@@ -130,7 +136,7 @@ func (e *Engine) localFork(ctx context.Context, c *subscribers.Coordinator, r *r
 	if err := c.Admits(); err != nil {
 		return nil, err
 	}
-	if err := r.Fork.check(); err != nil {
+	if err := r.Fork.check(r.Task, r.Submission); err != nil {
 		return nil, err
 	}
 	if err := e.fetchContext(ctx, r.Submission); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tasker-go/tasker"
 	"github.com/tasker-go/tasker/domain"
+	"github.com/tasker-go/tasker/infra/memlog"
 	"github.com/tasker-go/tasker/taskertest"
 )
 
@@ -79,11 +80,12 @@ func parcels(t *testing.T, test func(p *parcelPost)) {
 	t.Helper()
 	for _, who := range []string{"engine", "client"} {
 		t.Run(who, func(t *testing.T) {
+			store := memlog.New(memlog.Options{Partitions: 2}) // the fork is mostly in another one than the task
 			taskertest.Run(t, func(t *testing.T, e *taskertest.Engine) {
 				p := &parcelPost{Engine: e, t: t, by: e.Engine, ran: map[string]int{}}
 				e.MustRegister(p.workflow())
 				if who == "client" {
-					client, err := tasker.NewClient(t.Context(), tasker.Config{Store: e.Store, Logger: slog.New(slog.DiscardHandler)})
+					client, err := tasker.NewClient(t.Context(), tasker.Config{Store: store, Logger: slog.New(slog.DiscardHandler)})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -91,7 +93,7 @@ func parcels(t *testing.T, test func(p *parcelPost)) {
 					p.by = client
 				}
 				test(p)
-			})
+			}, func(c *tasker.Config) { c.Store = store })
 		})
 	}
 }
