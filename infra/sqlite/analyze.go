@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -17,6 +18,8 @@ import (
 const (
 	defaultTop = 10
 	maxTop     = 100
+	// maxAnalyzed is how many tasks are looked at for each of the top lists of some hours.
+	maxAnalyzed = 100_000
 )
 
 // Analyze is index.Reader's.
@@ -114,21 +117,22 @@ func (z *analysis) tops(a *index.Analytics) error {
 // first are the first tasks by an order, of those that ended or failed in these hours.
 func (z *analysis) first(by order) (rows []*index.Row, err error) {
 	const hour = int64(time.Hour / time.Microsecond)
-	all := z.low == math.MinInt64 && z.high == math.MaxInt64
+	when := condition{}
+	if z.low != math.MinInt64 || z.high != math.MaxInt64 {
+		when.text = fmt.Sprintf("ended BETWEEN %d AND %d", max(z.low, 0)*hour, min(z.high, math.MaxInt64/hour-1)*hour+hour-1)
+	}
 	states := []domain.State{domain.Complete, domain.Error, domain.Cancelled, domain.ResolvedManually}
-	w := newWalker(z.c, by, false, z.kinds, states, 1, math.MaxInt64, nil)
-	err = w.each(func(at item, _ domain.State) error {
-		if w.examined > maxWalk {
+	w, err := newWalker(z.c, by, false, z.kinds, states, 1, math.MaxInt64, nil, when)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	err = w.each(func(at found, _ domain.State) error {
+		if w.examined > maxAnalyzed {
 			return errLimit
 		}
-		if !all {
-			ended, err := number(z.c, `SELECT ended FROM task WHERE num = ?`, at.num)
-			if err != nil {
-				return err
-			}
-			if h := index.HourOf(domain.Instant(ended)); h < z.low || h > z.high || ended < -hour {
-				return nil
-			}
+		if !at.takes {
+			return nil
 		}
 		row, err := z.x.rowOf(z.c, at.num)
 		if err != nil || row == nil {

@@ -177,7 +177,8 @@ func (a *applier) write(w *index.Write, insert, update *sqlite.Stmt) error {
 	if err != nil {
 		return err
 	}
-	s, at := update, 1
+	var at int
+	s := update
 	if w.New {
 		s = insert
 		s.BindInt64(1, w.Num)

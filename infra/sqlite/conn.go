@@ -110,7 +110,7 @@ func (x *Index) read(ctx context.Context, f func(*sqlite.Conn) error) (err error
 	c.SetInterrupt(ctx.Done())
 	defer c.SetInterrupt(nil)
 	if err := run(c, `BEGIN`); err != nil {
-		return err
+		return errorOf(ctx.Err(), err)
 	}
 	defer func() {
 		c.SetInterrupt(nil)

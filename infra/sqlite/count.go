@@ -25,7 +25,7 @@ func (x *Index) Count(ctx context.Context, q index.TaskQuery) (index.Counts, err
 		return counts, err
 	}
 	return counts, x.read(ctx, func(c *sqlite.Conn) error {
-		f, err := newFilter(c, q)
+		f, err := newFilter(x, c, q)
 		if err != nil {
 			return err
 		}
@@ -50,42 +50,43 @@ func (f *filter) count(counts *index.Counts) error {
 	if err != nil {
 		return err
 	}
-	one := func(num int64) error {
-		t, yes, err := f.takes(num)
-		if err != nil || !yes {
-			return err
-		}
+	one := func(state domain.State) error {
 		if counts.Total == index.MaxCount {
 			return errLimit
 		}
-		counts.States[t.state]++
+		counts.States[state]++
 		counts.Total++
 		return nil
 	}
 	if few {
 		f.sets = nil
-		for _, num := range nums {
-			if err = one(num); err != nil {
-				break
-			}
-		}
+		err = f.lookUp(nums, func(t taken) error { return one(t.state) })
 	} else {
-		w := newWalker(f.c, orders[index.SortCreated], false, f.kinds, nil, f.createdLow, f.createdHigh, nil)
-		plain := f.plain()
-		err = w.each(func(at item, state domain.State) error {
-			switch {
-			case w.examined > maxCountWalk || f.asked > maxAsked || plain && counts.Total == index.MaxCount:
-				return errLimit
-			case plain:
-				counts.States[state]++
-				counts.Total++
-				return nil
-			}
-			return one(at.num)
-		})
+		err = f.countWalk(one)
 	}
 	if errors.Is(err, errLimit) {
 		counts.AtLeast, err = true, nil
 	}
 	return err
+}
+
+func (f *filter) countWalk(one func(domain.State) error) error {
+	w, err := newWalker(f.c, orders[index.SortCreated], false, f.kinds, nil, f.createdLow, f.createdHigh, nil, f.condition(true))
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	return w.each(func(at found, state domain.State) error {
+		if w.examined > maxCountWalk || f.asked > maxAsked {
+			return errLimit
+		}
+		yes, err := at.takes, error(nil)
+		if yes {
+			yes, err = f.has(at.num)
+		}
+		if err != nil || !yes {
+			return err
+		}
+		return one(state)
+	})
 }

@@ -45,13 +45,11 @@ func unusable(err error) bool {
 	if err == nil || errors.Is(err, errEmpty) || errors.Is(err, errNoFile) || errors.As(err, &foreign) || errors.Is(err, index.ErrDetail) {
 		return err != nil
 	}
-	switch sqlite.ErrCode(err).ToPrimary() {
-	case sqlite.ResultCorrupt, sqlite.ResultNotADB, sqlite.ResultFormat:
-		return true
-	case sqlite.ResultError: // a table that is not there
+	code := sqlite.ErrCode(err).ToPrimary()
+	if code == sqlite.ResultError { // a table that is not there
 		return strings.Contains(err.Error(), "no such table") || strings.Contains(err.Error(), "no such column") || strings.Contains(err.Error(), "no such index")
 	}
-	return false
+	return code == sqlite.ResultCorrupt || code == sqlite.ResultNotADB || code == sqlite.ResultFormat
 }
 
 func reason(err error) string {
@@ -63,16 +61,15 @@ func reason(err error) string {
 
 // explainOpen says what to do about a file that cannot be opened or written.
 func explainOpen(path string, err error) error {
+	code := sqlite.ErrCode(err).ToPrimary()
 	what := ""
 	switch {
-	case errors.Is(err, fs.ErrPermission), sqlite.ErrCode(err).ToPrimary() == sqlite.ResultReadOnly, sqlite.ErrCode(err).ToPrimary() == sqlite.ResultPerm:
-		what = "this user may not write it: change its owner or mode, or give another file"
-	case errors.Is(err, syscall.ENOSPC), sqlite.ErrCode(err).ToPrimary() == sqlite.ResultFull:
-		what = "the disk is full: make room; the index goes on by itself"
-	case sqlite.ErrCode(err).ToPrimary() == sqlite.ResultCantOpen:
-		what = "it cannot be opened: are the directory and the file there, and may this user write them?"
-	default:
-		return fmt.Errorf("index %s: %w", path, err)
+	case errors.Is(err, fs.ErrPermission) || code == sqlite.ResultReadOnly || code == sqlite.ResultPerm:
+		what = ": this user may not write it: change its owner or mode, or give another file"
+	case errors.Is(err, syscall.ENOSPC) || code == sqlite.ResultFull:
+		what = ": the disk is full: make room; the index goes on by itself"
+	case code == sqlite.ResultCantOpen:
+		what = ": it cannot be opened: are the directory and the file there, and may this user write them?"
 	}
-	return fmt.Errorf("index %s: %s: %w", path, what, err)
+	return fmt.Errorf("index %s%s: %w", path, what, err)
 }

@@ -1,8 +1,13 @@
 package sqlite
 
 import (
+	"cmp"
+	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -23,6 +28,7 @@ const (
 // filter is a query of tasks, made ready.
 type filter struct {
 	c       *sqlite.Conn
+	dense   *dense
 	q       index.TaskQuery
 	kinds   []kind
 	allowed map[int64]bool
@@ -36,8 +42,8 @@ type filter struct {
 	endedOnly               bool
 }
 
-func newFilter(c *sqlite.Conn, q index.TaskQuery) (*filter, error) {
-	f := &filter{c: c, q: q, facets: q.Facets(), match: match(q.Text)}
+func newFilter(x *Index, c *sqlite.Conn, q index.TaskQuery) (*filter, error) {
+	f := &filter{c: c, dense: &x.dense, q: q, facets: q.Facets(), match: match(q.Text)}
 	f.createdLow, f.createdHigh = span(q.CreatedAfter, q.CreatedBefore)
 	f.endedLow, f.endedHigh = span(q.EndedAfter, q.EndedBefore)
 	f.endedOnly = f.endedLow != math.MinInt64 || f.endedHigh != math.MaxInt64 || q.Sort == index.SortEnded || q.Sort == index.SortDuration
@@ -73,6 +79,10 @@ func span(after, before time.Time) (low, high int64) {
 func (f *filter) probe(most int) ([]int64, bool, error) {
 	var rest []index.Facet
 	for _, facet := range f.facets {
+		if f.dense.has(facet) {
+			rest = append(rest, facet)
+			continue
+		}
 		set, all, err := f.nums(`SELECT num FROM facet WHERE f = ? LIMIT ?`, maxProbe, int64(facet))
 		if err != nil {
 			return nil, false, err
@@ -80,6 +90,7 @@ func (f *filter) probe(most int) ([]int64, bool, error) {
 		if all {
 			f.sets = append(f.sets, set)
 		} else {
+			f.dense.add(facet)
 			rest = append(rest, facet)
 		}
 	}
@@ -90,6 +101,7 @@ func (f *filter) probe(most int) ([]int64, bool, error) {
 			return nil, false, err
 		}
 		if all {
+			slices.Sort(set)
 			slices.Sort(set)
 			f.sets, f.match = append(f.sets, set), ""
 		}
@@ -177,55 +189,97 @@ func (f *filter) plain() bool {
 		(f.q.Sort == index.SortEnded || f.endedLow == math.MinInt64 && f.endedHigh == math.MaxInt64)
 }
 
-// taken is what is read of a task to see whether it is taken.
-type taken struct {
-	state domain.State
-	value int64
+// condition is SQL about a row of task.
+type condition struct{ text, waiting string }
+
+// condition says what is asked of a task beside its kind and state; without the ranges that the walk keeps.
+func (f *filter) condition(walks bool) condition {
+	var parts []string
+	span := func(column string, low, high int64) {
+		if (low != math.MinInt64 || high != math.MaxInt64) && (!walks || string(f.q.Sort) != column) {
+			parts = append(parts, fmt.Sprintf("%s BETWEEN %d AND %d", column, low, high))
+		}
+	}
+	span("created", f.createdLow, f.createdHigh)
+	span("ended", f.endedLow, f.endedHigh)
+	if f.endedOnly && !walks {
+		parts = append(parts, "ended > 0")
+	} else if f.endedLow <= 0 && f.endedHigh != math.MaxInt64 {
+		parts = append(parts, "ended > 0")
+	}
+	if f.q.Sort == index.SortRetries && !walks {
+		parts = append(parts, "retries > 0")
+	}
+	if f.q.Waiting != "" {
+		parts = append(parts, fmt.Sprintf("state <= %d AND waiting = :waiting", domain.InProgress))
+	}
+	if f.q.Paused != nil {
+		not := "="
+		if *f.q.Paused {
+			not = "<>"
+		}
+		parts = append(parts, fmt.Sprintf("flags & %d %s 0", flagPaused, not))
+	}
+	for _, facet := range f.facets {
+		parts = append(parts, fmt.Sprintf("EXISTS(SELECT 1 FROM facet WHERE facet.f = %d AND facet.num = task.num)", facet))
+	}
+	return condition{strings.Join(parts, " AND "), string(f.q.Waiting)}
 }
 
-const sqlFilter = `SELECT kind, state, created, ended, waiting, flags, updated, duration, retries FROM task WHERE num = ?`
+// taken is a task that was looked up.
+type taken struct {
+	item
+	state domain.State
+}
 
-// takes looks at one task. What it is sorted by is in the answer.
-func (f *filter) takes(num int64) (t taken, yes bool, err error) {
+// lookUp looks at tasks, and gives those that are taken to each.
+func (f *filter) lookUp(nums []int64, each func(taken) error) error {
+	if len(nums) == 0 {
+		return nil
+	}
+	list := append(make([]byte, 0, 20*len(nums)), '[')
+	for i, num := range nums {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(list, num, 10)
+	}
+	when := f.condition(false)
+	s, _, err := f.c.PrepareTransient(`SELECT ` + orders[f.q.Sort].column + `, num, kind, state FROM json_each(:list) CROSS JOIN task ON task.num = json_each.value WHERE ` +
+		cmp.Or(when.text, "1"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Finalize() }() // repeats the error of its last step
+	s.SetText(":list", string(append(list, ']')))
+	if when.waiting != "" {
+		s.SetText(":waiting", when.waiting)
+	}
+	for {
+		more, err := s.Step()
+		if err != nil || !more {
+			return err
+		}
+		t := taken{item{s.ColumnInt64(0), s.ColumnInt64(1)}, domain.State(s.ColumnInt64(3))} // #nosec G115 -- six of them
+		if !f.allowed[s.ColumnInt64(2)] || !f.wantsState(t.state) {
+			continue
+		}
+		if yes, err := f.has(t.num); err != nil {
+			return err
+		} else if !yes {
+			continue
+		}
+		if err := each(t); err != nil {
+			return err
+		}
+	}
+}
+
+// has asks for what is not in the condition.
+func (f *filter) has(num int64) (bool, error) {
 	for _, set := range f.sets {
 		if _, in := slices.BinarySearch(set, num); !in {
-			return t, false, nil
-		}
-	}
-	err = each(f.c, sqlFilter, func(s *sqlite.Stmt) error {
-		created, ended := s.ColumnInt64(2), s.ColumnInt64(3)
-		t.state = domain.State(s.ColumnInt64(1)) // #nosec G115 -- six of them
-		paused := s.ColumnInt64(5)&flagPaused != 0
-		yes = f.allowed[s.ColumnInt64(0)] && f.wantsState(t.state) && created >= f.createdLow && created <= f.createdHigh &&
-			(!f.endedOnly || ended > 0 && ended >= f.endedLow && ended <= f.endedHigh) &&
-			(f.q.Waiting == "" || t.state.Live() && s.ColumnText(4) == string(f.q.Waiting)) && (f.q.Paused == nil || *f.q.Paused == paused)
-		switch f.q.Sort {
-		case index.SortUpdated:
-			t.value = s.ColumnInt64(6)
-		case index.SortEnded:
-			t.value = ended
-		case index.SortDuration:
-			t.value = s.ColumnInt64(7)
-		case index.SortRetries:
-			t.value = s.ColumnInt64(8)
-			yes = yes && t.value > 0
-		case index.SortCreated:
-			t.value = created
-		}
-		return nil
-	}, num)
-	if err != nil || !yes {
-		return t, false, err
-	}
-	yes, err = f.has(num)
-	return t, yes, err
-}
-
-// has asks for what stands beside the task: facets and words.
-func (f *filter) has(num int64) (bool, error) {
-	for _, facet := range f.facets {
-		if n, err := number(f.c, `SELECT 1 FROM facet WHERE f = ? AND num = ?`, int64(facet), num); err != nil || n == 0 {
-			return false, err
+			return false, nil
 		}
 	}
 	if f.match == "" {
@@ -234,4 +288,33 @@ func (f *filter) has(num int64) (bool, error) {
 	f.asked++
 	n, err := number(f.c, `SELECT 1 FROM words WHERE words MATCH ? AND rowid = ?`, f.match, num)
 	return n == 1, err
+}
+
+// dense remembers what very many tasks have, so that it is not looked up again and again. That some of them leave does not matter.
+type dense struct {
+	mu     sync.Mutex
+	facets map[index.Facet]bool
+}
+
+const maxDense = 10_000
+
+func (d *dense) has(f index.Facet) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.facets[f]
+}
+
+func (d *dense) add(f index.Facet) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.facets == nil || len(d.facets) >= maxDense {
+		d.facets = map[index.Facet]bool{}
+	}
+	d.facets[f] = true
+}
+
+func (d *dense) clear() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.facets = nil
 }

@@ -124,6 +124,9 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// ended is how something ended.
+type ended struct{ err error }
+
 // runner follows the log until an error.
 type runner struct {
 	x        *Index
@@ -138,7 +141,7 @@ type runner struct {
 
 	oldest map[int]time.Time // of the messages in the open batch, by partition
 	flying *index.Batch      // is being applied
-	done   chan error        // how that ended
+	done   chan ended        // how that ended
 	taken  time.Time         // when
 	spent  time.Duration     // folding the open batch
 	ended  chan struct{}     // closed when all has been read; nil: it goes on for ever
@@ -160,7 +163,7 @@ func (x *Index) newRun(store domain.Store, o FollowOptions) *runner {
 	}
 	return &runner{
 		x: x, into: x, generation: x.generation.Load(), store: store, o: o, in: make(chan message, 8), folder: index.NewFolder(x, index.Limits{Steps: o.Steps}),
-		oldest: map[int]time.Time{}, done: make(chan error, 1),
+		oldest: map[int]time.Time{}, done: make(chan ended, 1),
 	}
 }
 
@@ -187,12 +190,12 @@ func (r *runner) follow(ctx context.Context) error {
 
 // loop folds what is read, and has batches applied, until ctx ends.
 func (r *runner) loop(ctx context.Context) error {
-	wake, ended := r.x.known.wakes(), r.ended
+	wake, read := r.x.known.wakes(), r.ended
 	timer := time.NewTimer(r.o.Pace)
 	defer timer.Stop()
 	defer func() {
 		if r.flying != nil {
-			<-r.done
+			<-r.done // it ends by itself; what it did is in the file, or not
 		}
 	}()
 	for {
@@ -207,17 +210,17 @@ func (r *runner) loop(ctx context.Context) error {
 			if err := r.fold(ctx, m); err != nil {
 				return err
 			}
-		case err := <-r.done:
-			if err := r.applied(ctx, err); err != nil {
+		case e := <-r.done:
+			if err := r.applied(e.err); err != nil {
 				return err
 			}
-		case <-ended:
-			ended = nil
+		case <-read:
+			read = nil
 		case <-wake:
 		case <-timer.C:
 			timer.Reset(r.o.Sweep)
 		}
-		over := r.ended != nil && ended == nil && len(r.in) == 0
+		over := r.ended != nil && read == nil && len(r.in) == 0
 		if over && r.flying == nil && !r.folder.Waiting() {
 			return nil
 		}
@@ -264,11 +267,11 @@ func (r *runner) apply(ctx context.Context) {
 		began := time.Now()
 		err := r.x.apply(batch, r.generation)
 		r.duty.rest(ctx, spent+time.Since(began), r.x.known.isWanted)
-		r.done <- err
+		r.done <- ended{err}
 	}()
 }
 
-func (r *runner) applied(ctx context.Context, err error) error {
+func (r *runner) applied(err error) error {
 	b := r.flying
 	r.flying = nil
 	if err != nil {

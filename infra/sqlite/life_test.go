@@ -165,7 +165,8 @@ func TestALogThatIsNotTheOneOfTheFileIsIndexedAnew(t *testing.T) {
 				}
 			}})
 			select {
-			case <-said:
+			case err := <-said:
+				t.Log(err)
 			case <-ctx.Done():
 				t.Fatal("the file was taken as it is")
 			}
@@ -348,7 +349,7 @@ func TestWhatEndedLongAgoLeavesTheIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	follow(t, x, b.store, sqlite.FollowOptions{Sweep: time.Millisecond})
+	defer follow(t, x, b.store, sqlite.FollowOptions{Sweep: time.Millisecond})()
 	reach(t, x, b.end())
 	var want []index.TaskRow
 	left := 0

@@ -180,10 +180,12 @@ func (b *book) fill(t testing.TB, rt *rapid.T, tasks int) {
 	t.Helper()
 	for range tasks {
 		b.start(t, rt)
-		for rapid.IntRange(0, 2).Draw(rt, "more") == 0 && b.write(t, rt) {
+		for more := true; more; {
+			more = rapid.IntRange(0, 2).Draw(rt, "more") == 0 && b.write(t, rt)
 		}
 	}
-	for b.write(t, rt) {
+	for more := true; more; {
+		more = b.write(t, rt)
 	}
 }
 

@@ -150,18 +150,10 @@ func (m model) takes(q index.TaskQuery, r index.TaskRow) bool {
 	in := func(at, after, before time.Time) bool {
 		return (after.IsZero() || !at.Before(after)) && (before.IsZero() || at.Before(before))
 	}
-	if !in(r.CreatedAt, q.CreatedAfter, q.CreatedBefore) || !(q.EndedAfter.IsZero() && q.EndedBefore.IsZero()) && (r.EndedAt.IsZero() || !in(r.EndedAt, q.EndedAfter, q.EndedBefore)) {
+	ended := !q.EndedAfter.IsZero() || !q.EndedBefore.IsZero() || q.Sort == index.SortEnded || q.Sort == index.SortDuration
+	if !in(r.CreatedAt, q.CreatedAfter, q.CreatedBefore) || ended && (r.EndedAt.IsZero() || !in(r.EndedAt, q.EndedAfter, q.EndedBefore)) ||
+		q.Sort == index.SortRetries && r.Retries == 0 {
 		return false
-	}
-	switch q.Sort {
-	case index.SortEnded, index.SortDuration:
-		if r.EndedAt.IsZero() {
-			return false
-		}
-	case index.SortRetries:
-		if r.Retries == 0 {
-			return false
-		}
 	}
 	have := strings.FieldsFunc(m.texts[r.ID], func(r rune) bool { return strings.ContainsRune(" \n!", r) })
 	for i, word := range strings.Fields(strings.ToLower(q.Text)) {

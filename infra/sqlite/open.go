@@ -55,6 +55,7 @@ type Index struct {
 	known      known
 	ahead      ahead
 	defs       definitions
+	dense      dense
 }
 
 const (
@@ -260,6 +261,7 @@ func (x *Index) check() error {
 	}
 	x.known.set(d.ID, marks)
 	x.defs.clear()
+	x.dense.clear()
 	return nil
 }
 

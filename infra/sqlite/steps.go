@@ -131,8 +131,12 @@ func (l *stepList) walk() error {
 	if after != nil { // the task itself may have more
 		after = &place{Value: after.Value, Num: after.Num + 1}
 	}
-	return newWalker(l.c, orders[index.SortCreated], false, list, states, math.MinInt64, math.MaxInt64, after).
-		each(func(at item, _ domain.State) error { return l.open(at) })
+	w, err := newWalker(l.c, orders[index.SortCreated], false, list, states, math.MinInt64, math.MaxInt64, after, condition{})
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	return w.each(func(at found, _ domain.State) error { return l.open(at.item) })
 }
 
 // open lists the steps of one task. errLimit when the page ends.

@@ -27,7 +27,7 @@ func (x *Index) Tasks(ctx context.Context, q index.TaskQuery) (index.TaskPage, e
 		return page, err
 	}
 	return page, x.read(ctx, func(c *sqlite.Conn) error {
-		f, err := newFilter(c, q)
+		f, err := newFilter(x, c, q)
 		if err != nil {
 			return err
 		}
@@ -74,23 +74,22 @@ func (f *filter) page(after *place) ([]item, *place, error) {
 		return nil, nil, err
 	}
 	if few {
-		return f.lookUp(nums, after)
+		return f.choose(nums, after)
 	}
 	return f.walk(after)
 }
 
-// lookUp looks at all tasks that can be meant.
-func (f *filter) lookUp(nums []int64, after *place) ([]item, *place, error) {
+// choose looks at all tasks that can be meant.
+func (f *filter) choose(nums []int64, after *place) ([]item, *place, error) {
 	f.sets = nil
 	var items []item
-	for _, num := range nums {
-		t, yes, err := f.takes(num)
-		if err != nil {
-			return nil, nil, err
+	if err := f.lookUp(nums, func(t taken) error {
+		if after == nil || comesFirst(item{after.Value, after.Num}, t.item, f.q.Ascending) {
+			items = append(items, t.item)
 		}
-		if at := (item{t.value, num}); yes && (after == nil || comesFirst(item{after.Value, after.Num}, at, f.q.Ascending)) {
-			items = append(items, at)
-		}
+		return nil
+	}); err != nil {
+		return nil, nil, err
 	}
 	slices.SortFunc(items, func(a, b item) int {
 		if comesFirst(a, b, f.q.Ascending) {
@@ -121,26 +120,27 @@ func (f *filter) walk(after *place) ([]item, *place, error) {
 		low, high = f.endedLow, f.endedHigh
 	case index.SortUpdated, index.SortDuration, index.SortRetries:
 	}
-	w := newWalker(f.c, orders[f.q.Sort], f.q.Ascending, f.kinds, f.q.States, low, high, after)
+	w, err := newWalker(f.c, orders[f.q.Sort], f.q.Ascending, f.kinds, f.q.States, low, high, after, f.condition(true))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer w.close()
 	plain := f.plain()
 	var items []item
 	var last item
-	err := w.each(func(at item, _ domain.State) error {
-		if !plain {
-			if w.examined > maxWalk || f.asked > maxAsked {
-				return errLimit
-			}
-			_, yes, err := f.takes(at.num)
-			if err != nil {
-				return err
-			}
-			if !yes {
-				last = at
-				return nil
-			}
+	err = w.each(func(at found, _ domain.State) error {
+		if !plain && (w.examined > maxWalk || f.asked > maxAsked) {
+			return errLimit
 		}
-		last = at
-		if items = append(items, at); len(items) > f.q.Limit {
+		last = at.item
+		yes, err := at.takes, error(nil)
+		if yes {
+			yes, err = f.has(at.num)
+		}
+		if err != nil || !yes {
+			return err
+		}
+		if items = append(items, at.item); len(items) > f.q.Limit {
 			return errStop
 		}
 		return nil

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
 	"math"
@@ -47,7 +48,7 @@ func kinds(c *sqlite.Conn, namespace, name, version string) ([]kind, error) {
 type stream struct {
 	kind   int64
 	state  domain.State
-	values []item
+	values []found
 	next   int
 	last   item
 	chunk  int
@@ -57,20 +58,24 @@ type stream struct {
 // item is a task with what it is sorted by.
 type item struct{ value, num int64 }
 
-// walker gives the tasks of many streams in one order.
+// found is an item that was looked at.
+type found struct {
+	item
+	takes bool // the condition holds
+}
+
+// walker gives the tasks of many streams in one order. It is closed after use.
 type walker struct {
-	c         *sqlite.Conn
-	order     order
+	statement *sqlite.Stmt
 	ascending bool
 	low, high int64 // of the value, both included
 	streams   []*stream
-	text      string
 	examined  int
 }
 
-// newWalker starts behind a place; nil = at the beginning.
-func newWalker(c *sqlite.Conn, by order, ascending bool, list []kind, states []domain.State, low, high int64, after *place) *walker {
-	w := &walker{c: c, order: by, ascending: ascending, low: low, high: high}
+// newWalker starts behind a place; nil = at the beginning. condition is SQL that says what is taken; "" is everything.
+func newWalker(c *sqlite.Conn, by order, ascending bool, list []kind, states []domain.State, low, high int64, after *place, when condition) (*walker, error) {
+	w := &walker{ascending: ascending, low: low, high: high}
 	start := item{math.MaxInt64, math.MaxInt64}
 	if ascending {
 		start = item{math.MinInt64, math.MinInt64}
@@ -92,10 +97,17 @@ func newWalker(c *sqlite.Conn, by order, ascending bool, list []kind, states []d
 	if ascending {
 		compare, direction = ">", "ASC"
 	}
-	w.text = fmt.Sprintf(`SELECT %[1]s, num FROM task INDEXED BY %[2]s WHERE kind = ?1 AND state = ?2%[3]s AND %[1]s BETWEEN ?3 AND ?4
-		AND (%[1]s %[4]s ?5 OR (%[1]s = ?5 AND num %[4]s ?6)) ORDER BY %[1]s %[5]s, num %[5]s LIMIT ?7`, by.column, by.index, by.only, compare, direction)
-	return w
+	var err error
+	w.statement, _, err = c.PrepareTransient(fmt.Sprintf(`SELECT %[1]s, num, %[6]s FROM task INDEXED BY %[2]s WHERE kind = :kind AND state = :state%[3]s
+		AND %[1]s BETWEEN :low AND :high AND (%[1]s %[4]s :value OR (%[1]s = :value AND num %[4]s :num)) ORDER BY %[1]s %[5]s, num %[5]s LIMIT :limit`,
+		by.column, by.index, by.only, compare, direction, cmp.Or(when.text, "1")))
+	if err == nil && when.waiting != "" {
+		w.statement.SetText(":waiting", when.waiting)
+	}
+	return w, err
 }
+
+func (w *walker) close() { _ = w.statement.Finalize() } // repeats the error of its last step
 
 // fill reads more of a stream when what was read has been used up.
 func (w *walker) fill(s *stream) error {
@@ -109,25 +121,40 @@ func (w *walker) fill(s *stream) error {
 	} else {
 		high = min(high, s.last.value)
 	}
-	err := each(w.c, w.text, func(row *sqlite.Stmt) error {
-		s.values = append(s.values, item{row.ColumnInt64(0), row.ColumnInt64(1)})
-		return nil
-	}, s.kind, int(s.state), low, high, s.last.value, s.last.num, s.chunk)
+	q := w.statement
+	for name, n := range map[string]int64{
+		":kind": s.kind, ":state": int64(s.state), ":low": low, ":high": high, ":value": s.last.value, ":num": s.last.num, ":limit": int64(s.chunk),
+	} {
+		q.SetInt64(name, n)
+	}
+	for {
+		more, err := q.Step()
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+		s.values = append(s.values, found{item{q.ColumnInt64(0), q.ColumnInt64(1)}, q.ColumnInt64(2) != 0})
+	}
+	if err := q.Reset(); err != nil {
+		return err
+	}
 	if len(s.values) < s.chunk {
 		s.over = true
 	}
 	if len(s.values) > 0 {
-		s.last = s.values[len(s.values)-1]
+		s.last = s.values[len(s.values)-1].item
 	}
 	s.chunk = min(2*s.chunk, 1000)
-	return err
+	return nil
 }
 
 // errLimit ends a walk that has looked at as many tasks as a query may.
 var errLimit = fmt.Errorf("the query has looked at enough tasks")
 
 // each calls f with task after task; errStop of f ends it.
-func (w *walker) each(f func(item, domain.State) error) error {
+func (w *walker) each(f func(found, domain.State) error) error {
 	begun := w.streams[:0:0]
 	for _, s := range w.streams {
 		if err := w.fill(s); err != nil {
@@ -171,7 +198,7 @@ func (w *walker) Push(any)      {}
 // Less is heap.Interface's.
 func (w *walker) Less(i, j int) bool {
 	a, b := w.streams[i], w.streams[j]
-	return comesFirst(a.values[a.next], b.values[b.next], w.ascending)
+	return comesFirst(a.values[a.next].item, b.values[b.next].item, w.ascending)
 }
 
 // Pop is heap.Interface's.

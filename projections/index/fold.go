@@ -319,9 +319,12 @@ func reasonOf(e domain.Event) string {
 		return e.Reason
 	case domain.StepSkipped:
 		return e.Reason
-	default: // the others are told no reason by people
-		return ""
+	case domain.TaskCreated, domain.TaskStartRequested, domain.TaskReenqueued, domain.TaskDelayed, domain.TaskCompleted, domain.TaskFailed,
+		domain.TaskAnnotated, domain.TaskExpired, domain.StepExecutionRequested, domain.StepFailed, domain.StepInherited,
+		domain.StepCheckpointed, domain.StepProgressed, domain.StepLogAppended, domain.Custom, domain.Signal, domain.Unknown,
+		domain.PartitionOpened, domain.PartitionSkipped, domain.DefinitionAdopted: // people give no reason with them
 	}
+	return ""
 }
 
 // Load takes a task that something else than its events tells of: a snapshot. It replaces what is known of it.
