@@ -12,7 +12,7 @@ export function Fixes({ explanation: e }: { explanation: Pick<Explanation, 'fix'
   const fix = parseFix(e.fix);
   return (
     <div className="fixes">
-      {e.hint && <p>{e.hint}</p>}
+      {e.hint && <p className="sentence">{e.hint}</p>}
       {e.fix && <CommandBox command={e.fix} label="the command that fixes it" />}
       {fix && <FixButton fix={fix} command={e.fix ?? ''} />}
     </div>

@@ -5,7 +5,7 @@ import { useState } from 'react';
 import { Link, useLocation, useSearch } from 'wouter';
 import { api } from '../api/client';
 import { useDefinitions, useStuck } from '../api/queries';
-import type { Stuck, StuckGroup } from '../api/types';
+import type { Stuck, StuckGroup, StuckTask } from '../api/types';
 import { Fixes } from '../components/Fixes';
 import { count, shortId } from '../components/format';
 import { IconCheck, IconDown, IconRight } from '../components/icons';
@@ -59,6 +59,10 @@ export default function StuckPage() {
   );
 }
 
+// Held as a whole, or failed for good: somebody has to act. The rest waits for something that may still come.
+const isBad = (g: StuckGroup) =>
+  g.partitions !== undefined || /fail|frozen|full|closed|without_owner|deadline/.test(g.reason);
+
 const keyOf = (g: StuckGroup) =>
   [g.reason, g.namespace, g.name, g.step, g.handler, g.error_kind, g.partitions?.join()].join(' ');
 
@@ -72,7 +76,7 @@ function Group({ group: g, namespace }: { group: StuckGroup; namespace: string }
         ? 'whole partitions'
         : '';
   return (
-    <section className={`panel stuck${g.severity <= 2 ? ' is-bad' : ''}`} aria-label={`${g.reason}, ${how}`}>
+    <section className={`panel stuck${isBad(g) ? ' is-bad' : ''}`} aria-label={`${g.reason}, ${how}`}>
       <div className="stuck-head">
         <h2>
           <code>{g.reason}</code>
@@ -92,14 +96,14 @@ function Group({ group: g, namespace }: { group: StuckGroup; namespace: string }
           </span>
         )}
       </div>
-      <p>{g.text}</p>
+      <p className="sentence">{g.text}</p>
       {(g.fix || g.hint) && (
         <div>
           {many && g.fix && <p className="dimmed small">For the first of them:</p>}
           <Fixes explanation={g} />
         </div>
       )}
-      {g.tasks > 0 && g.name && (
+      {g.tasks > 0 && (
         <>
           <Button
             size="compact-sm"
@@ -130,7 +134,9 @@ function Tasks({ group: g, namespace }: { group: StuckGroup; namespace: string }
   });
   if (list.isError) return <ProblemAlert error={list.error} onRetry={list.refetch} />;
   if (list.isPending) return <Loader size="sm" aria-label="Loading the tasks" />;
-  const tasks = list.data.pages.flatMap((p) => p.tasks ?? []).filter((t) => !g.step || t.step === g.step);
+  const same = (t: StuckTask) =>
+    g.step ? t.step === g.step : g.name !== undefined || t.text === g.text || g.examples?.includes(t.task);
+  const tasks = list.data.pages.flatMap((p) => p.tasks ?? []).filter(same);
   return (
     <>
       <ul className="stuck-tasks">
@@ -145,7 +151,7 @@ function Tasks({ group: g, namespace }: { group: StuckGroup; namespace: string }
                 <Time at={t.since} fallback="" />
               </span>
             </div>
-            {t.text !== g.text && <p className="small">{t.text}</p>}
+            {t.text !== g.text && <p className="small sentence">{t.text}</p>}
             {t.fix && <Fixes explanation={{ fix: t.fix }} />}
           </li>
         ))}

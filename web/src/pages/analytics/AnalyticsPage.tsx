@@ -164,7 +164,7 @@ function Definitions({ stats }: { stats: DefinitionStats[] }) {
                     <span className="rate-track" aria-hidden="true">
                       <span className="rate-bar" style={{ width: `${100 * s.success_rate}%` }} />
                     </span>
-                    <span className="number">{percent(s.success_rate)}</span>
+                    <span className="number">{s.tasks > 0 ? percent(s.success_rate) : '–'}</span>
                   </span>
                 </td>
                 <td className="right">{count(s.failed)}</td>

@@ -102,15 +102,19 @@ function Overview({ status: s, rates }: { status: Status; rates: (Rates | undefi
         {
           name: 'live tasks',
           value: count(sum((p) => p.live)),
-          hint: `${count(sum((p) => p.held))} steps wait for a slot`,
+          hint: `${count(sum((p) => p.held))} ready steps held`,
         },
         { name: 'failed tasks', value: count(sum((p) => p.failed)) },
-        {
-          name: 'stored',
-          value: stored > 0 ? bytes(stored) : '–',
-          hint: s.usage === undefined ? undefined : `${percent(s.usage)} of the store`,
-          bad: (s.usage ?? 0) >= 0.85,
-        },
+        ...(stored > 0 || s.usage !== undefined
+          ? [
+              {
+                name: 'stored',
+                value: stored > 0 ? bytes(stored) : '–',
+                hint: s.usage === undefined ? undefined : `${percent(s.usage)} of the store`,
+                bad: (s.usage ?? 0) >= 0.85,
+              },
+            ]
+          : []),
       ]}
     />
   );
