@@ -62,7 +62,8 @@ type Behind struct {
 	Task     TaskID   // that the position is of; zero when the reader did not ask for one
 	Position Position // that the answer was to contain
 	Covered  uint64   // sequence in that partition up to which the index has read
-	Commits  uint64   // that the log has behind it; 0 = nobody knows
+	End      uint64   // sequence of the newest message there; 0 = nobody knows
+	Commits  uint64   // that the log has behind Covered; 0 = nobody knows
 	Since    Instant  // time of the oldest of them; 0 = nobody knows
 	Why      string   // what keeps the index from going on; "" = it goes on
 }
@@ -75,7 +76,11 @@ func ExplainBehind(b Behind) Explanation {
 		e.Text += ": it is " + plural(int(min(b.Commits, 1<<62)), "commit", "commits") + " behind" // #nosec G115 -- bounded
 	}
 	e.Hint = "ask again, or wait longer; a task itself is never behind"
-	if b.Why != "" {
+	switch {
+	case b.End > 0 && b.Position.Sequence > b.End:
+		e.Text += fmt.Sprintf("; the log ends at message %d: nothing is stored at that position", b.End)
+		e.Hint = "give a position that a receipt of this log named"
+	case b.Why != "":
 		e.Text += "; it does not go on: " + firstLine(b.Why)
 		e.Hint = "remove what keeps it from going on, or make it again: tasker index rebuild"
 	}

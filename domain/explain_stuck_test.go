@@ -73,7 +73,9 @@ func TestAnAnswerFromAnIndexThatIsBehindIsExplained(t *testing.T) {
 		"the index has read partition 01 up to message 120, and the answer is to contain 01-140-2: it is 20 commits behind": {
 			Position: at, Covered: 120, Commits: 20, Since: 5},
 		"the index has read partition 01 up to message 139, and the answer is to contain 01-140-2: it is 1 commit behind; it does not go on: disk full": {
-			Position: at, Covered: 139, Commits: 1, Why: "disk full\nat line 3"},
+			Position: at, Covered: 139, Commits: 1, End: 140, Why: "disk full\nat line 3"},
+		"the index has read partition 01 up to message 139, and the answer is to contain 01-140-2; the log ends at message 139: nothing is stored at that position": {
+			Position: at, Covered: 139, End: 139, Why: "disk full"},
 		"the index has read partition 01 up to message 0, and the answer is to contain 01-140-2": {Position: at},
 	} {
 		e := domain.ExplainBehind(b)

@@ -145,7 +145,7 @@ func TestFlagsInThePagesExist(t *testing.T) {
 	var all strings.Builder
 	for _, verb := range []string{
 		"run", "serve", "submit", "task list", "task show", "task cancel", "task annotate", "task fork", "step retry", "step complete", "events", "prune",
-		"log skip", "status", "bench",
+		"log skip", "status", "stuck", "doctor", "bench",
 		"definition apply", "definition graph", "definition show", "definition validate",
 	} {
 		all.WriteString(h.of(verb))
