@@ -166,7 +166,7 @@ async function route(c) {
           lag: i * 7,
           partitions: c.world.sequences.map((n, p) => ({
             partition: p,
-            next: n + 1 - i * p,
+            next: `0${p}-${n + 1 - i * p}-0`,
             at: new Date(c.world.now - i * 2000).toISOString(),
             lag: i * p * 7,
           })),
@@ -296,7 +296,14 @@ function steps(c, t, name, what) {
 function stuck(c) {
   const tasks = [...c.world.tasks.values()]
     .filter((t) => !OVER.includes(t.state.state) && !(c.q.get('namespace') && t.def.namespace !== c.q.get('namespace')))
-    .map((t) => ({ ...explain(t, c.world), name: t.def.name, namespace: t.def.namespace, state: t.state.state }))
+    .map((t) => ({
+      ...explain(t, c.world),
+      name: t.def.name,
+      namespace: t.def.namespace,
+      version: t.def.version,
+      state: t.state.state,
+      place: t.id,
+    }))
     .filter((e) => !['step_running', 'about_to_move'].includes(e.reason));
   const reason = c.q.get('reason');
   const wanted = tasks.filter((t) => !reason || t.reason === reason);
@@ -356,8 +363,9 @@ function definition(c, namespace, name) {
   json(c, {
     ...rest,
     context_schema: schema,
-    steps: d.steps.map(({ fails, never, ...s }) => ({ retry_limit: 3, ...s })),
+    steps: d.steps.map(({ fails, never, ...s }) => ({ retry_limit: 3, depends_on: [], ...s })),
     versions: [d.version, '0.1.0'],
+    hash: 'c0ffee',
     body: d,
   });
 }

@@ -319,8 +319,8 @@ export function status(w, since) {
     cancelled: 2,
     late: 0,
     handlers: [
-      { name: 'payment', limit: 4, running: 4, refused: 'all 4 slots of the handler are taken' },
-      { name: 'http', limit: 0, running: 6 },
+      { name: 'payment', limit: 4, running: 4, leaked: 0, refused: 'all 4 slots of the handler are taken' },
+      { name: 'http', limit: 0, running: 6, leaked: 0 },
       { name: 'warehouse', limit: 0, running: 3, leaked: 1 },
     ],
   };

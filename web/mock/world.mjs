@@ -143,6 +143,23 @@ export class World {
 
 const template = (t, step) => t.def.steps.find((s) => s.name === step.name) ?? {};
 
+// The mock does not keep it: no page shows it.
+const EXECUTION = {
+  total: 0,
+  pending: 0,
+  in_progress: 0,
+  completed: 0,
+  ready: 0,
+  failed: 0,
+  cancelled: 0,
+  blocked: 0,
+  tolerated: 0,
+  completion_percentage: 0,
+  execution_status: 'processing',
+  recommended_action: 'wait_for_completion',
+  health: 'healthy',
+};
+
 export function blank(id, def) {
   return {
     id,
@@ -151,7 +168,7 @@ export function blank(id, def) {
     version: def.version,
     state: 'pending',
     round: 1,
-    execution: {},
+    execution: EXECUTION,
     steps: def.steps.map((s) => ({
       name: s.name,
       handler: s.handler,

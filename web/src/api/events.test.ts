@@ -255,7 +255,11 @@ describe('a stream of events', () => {
   it('passes over what it cannot read, and what the server says when it ends a stream', async () => {
     open();
     await pass(0);
-    server.calls[0]?.controller.enqueue(new TextEncoder().encode('data: {broken\n\ndata: 7\n\ndata: {"x":1}\n\nevent: error\ndata: {"type":"about:blank","code":"slow_client"}\n\n'));
+    server.calls[0]?.controller.enqueue(
+      new TextEncoder().encode(
+        'data: {broken\n\ndata: 7\n\ndata: {"x":1}\n\nevent: error\ndata: {"type":"about:blank","code":"slow_client"}\n\n',
+      ),
+    );
     server.send(1);
     await pass(400);
     expect(got.flat()).toHaveLength(1);

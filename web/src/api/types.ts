@@ -380,7 +380,8 @@ export interface DeadLetters {
 export interface Subscriber {
   name: string;
   lag: number;
-  partitions: { partition: number; next: number; at?: string; lag: number }[];
+  /** next is the position of the first event that it has yet to handle */
+  partitions: { partition: number; next: string; at?: string; lag: number }[] | null;
 }
 
 export interface Durations {

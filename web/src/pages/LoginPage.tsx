@@ -69,7 +69,7 @@ export default function LoginPage() {
               </Button>
             </div>
             <p className="dimmed">Whoever runs the server can make one for you:</p>
-            <CommandBox command="tasker token create NAME --scope read,submit,operate" />
+            <CommandBox command="tasker token create NAME --scope operate,submit" />
           </Stack>
         </form>
       </Panel>

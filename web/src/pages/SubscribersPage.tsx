@@ -17,7 +17,7 @@ export default function SubscribersPage() {
   return (
     <Page
       title="Subscribers"
-      lead="Who reacts to events with a cursor of its own, and how many messages are behind it."
+      lead="Who reacts to events with a cursor of its own, and how many commits it has yet to read."
     >
       {subscribers.isError && <ProblemAlert error={subscribers.error} onRetry={subscribers.refetch} />}
       {subscribers.isPending && !subscribers.isError && <Skeleton height={160} aria-busy="true" />}
@@ -63,9 +63,7 @@ function One({ subscriber: s }: { subscriber: Subscriber }) {
           <thead>
             <tr>
               <th scope="col">Partition</th>
-              <th scope="col" className="right">
-                Next sequence
-              </th>
+              <th scope="col">Next event</th>
               <th scope="col" className="right">
                 Behind
               </th>
@@ -79,7 +77,7 @@ function One({ subscriber: s }: { subscriber: Subscriber }) {
             {partitions.map((p) => (
               <tr key={p.partition}>
                 <th scope="row">{String(p.partition).padStart(2, '0')}</th>
-                <td className="right">{count(p.next)}</td>
+                <td className="mono">{p.next}</td>
                 <td className="right">{count(p.lag)}</td>
                 <td>
                   <span className="bar-track" aria-hidden="true">
