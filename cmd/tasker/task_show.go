@@ -284,6 +284,8 @@ func reasonOf(e *projections.HistoryEvent) string {
 		Error      *domain.StepError `json:"error"`
 		Kind       string            `json:"kind"`
 		Annotation json.RawMessage   `json:"annotation"`
+
+		Forked *tasker.ForkedFrom `json:"forked"`
 	}
 	if json.Unmarshal(e.Data, &data) != nil {
 		return ""
@@ -292,6 +294,8 @@ func reasonOf(e *projections.HistoryEvent) string {
 	switch {
 	case data.Error != nil:
 		text = errorText(data.Error)
+	case data.Forked != nil:
+		text = strings.TrimSuffix("fork of "+data.Forked.Task.String()+" at "+data.Forked.Position.String()+": "+text, ": ")
 	case data.Annotation != nil:
 		var said string
 		if json.Unmarshal(data.Annotation, &said) != nil {
