@@ -10,7 +10,7 @@ import { Shell } from './layout/Shell';
 const pages: [string, ComponentType][] = [
   ['/tasks', lazy(() => import('./pages/tasks/TasksPage'))],
   ['/tasks/new', lazy(() => import('./pages/newtask/NewTaskPage'))],
-  ['/stuck', lazy(() => import('./pages/StuckPage'))],
+  ['/stuck', lazy(() => import('./pages/stuck/StuckPage'))],
   ['/definitions', lazy(() => import('./pages/DefinitionsPage'))],
   ['/definitions/:ns/:name', lazy(() => import('./pages/definition/DefinitionPage'))],
   ['/analytics', lazy(() => import('./pages/analytics/AnalyticsPage'))],

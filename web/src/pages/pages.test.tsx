@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Mock, renderAt, startMock } from '../test/app';
 import DeadLettersPage from './DeadLettersPage';
 import NewTaskPage from './newtask/NewTaskPage';
-import StuckPage from './StuckPage';
+import StuckPage from './stuck/StuckPage';
 
 let mock: Mock;
 beforeAll(async () => {
@@ -92,6 +92,22 @@ describe('the page of what is stuck', () => {
     expect(posts()[0]?.request).toMatch(/^POST \/api\/v1\/tasks\/[0-9a-f-]{36}\/resume$/);
     expect(posts()[0]?.body).toEqual({ reason: 'the address is right' });
     await waitFor(() => expect(screen.queryByRole('region', { name: /^task_paused/ })).toBeNull());
+  });
+});
+
+describe('all tasks of one cause', () => {
+  it('are retried with one reason', async () => {
+    renderAt('/stuck', <StuckPage />);
+    const failed = await screen.findByRole('region', { name: /^task_failed/ });
+    fireEvent.click(within(failed).getByRole('button', { name: /^Retry all \d+…/ }));
+    const dialog = await screen.findByRole('dialog');
+    fireEvent.change(within(dialog).getByLabelText(/^Reason/), { target: { value: 'the bank is back' } });
+    fireEvent.click(within(dialog).getByRole('button', { name: 'Retry all' }));
+    await waitFor(() => expect(screen.queryByRole('region', { name: /^task_failed/ })).toBeNull());
+    const retries = posts();
+    expect(retries.length).toBeGreaterThan(5);
+    expect(new Set(retries.map((r) => r.request)).size).toBe(retries.length); // each once
+    expect(retries.every((r) => (r.body as { reason: string }).reason === 'the bank is back')).toBe(true);
   });
 });
 

@@ -3,16 +3,18 @@ import { Button, Loader, Select, Skeleton } from '@mantine/core';
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link, useLocation, useSearch } from 'wouter';
-import { api } from '../api/client';
-import { useDefinitions, useStuck } from '../api/queries';
-import type { Stuck, StuckGroup, StuckTask } from '../api/types';
-import { Fixes } from '../components/Fixes';
-import { count, shortId } from '../components/format';
-import { IconCheck, IconDown, IconRight } from '../components/icons';
-import { Page } from '../components/Page';
-import { EmptyState, ProblemAlert } from '../components/Problem';
-import { StateBadge } from '../components/StateBadge';
-import { Time } from '../components/Time';
+import { api } from '../../api/client';
+import { useDefinitions, useStuck } from '../../api/queries';
+import type { Stuck, StuckGroup } from '../../api/types';
+import { Fixes } from '../../components/Fixes';
+import { count, shortId } from '../../components/format';
+import { IconCheck, IconDown, IconRight } from '../../components/icons';
+import { Page } from '../../components/Page';
+import { EmptyState, ProblemAlert } from '../../components/Problem';
+import { StateBadge } from '../../components/StateBadge';
+import { Time } from '../../components/Time';
+import { FixAllButton } from './FixAllButton';
+import { isOf, queryOf } from './fixAll';
 
 /** Everything that does not move, a line for every cause, the worst first: /stuck?namespace=N */
 export default function StuckPage() {
@@ -98,9 +100,10 @@ function Group({ group: g, namespace }: { group: StuckGroup; namespace: string }
       </div>
       <p className="sentence">{g.text}</p>
       {(g.fix || g.hint) && (
-        <div>
+        <div className="stuck-fix">
           {many && g.fix && <p className="dimmed small">For the first of them:</p>}
           <Fixes explanation={g} />
+          <FixAllButton group={g} namespace={namespace} />
         </div>
       )}
       {g.tasks > 0 && (
@@ -124,7 +127,7 @@ function Group({ group: g, namespace }: { group: StuckGroup; namespace: string }
 
 /** The tasks of one cause, as far as the page of the server tells causes apart: by reason and definition. */
 function Tasks({ group: g, namespace }: { group: StuckGroup; namespace: string }) {
-  const query = { namespace: g.namespace ?? namespace, name: g.name, reason: g.reason, limit: 50 };
+  const query = { ...queryOf(g, namespace), limit: 50 };
   const list = useInfiniteQuery({
     queryKey: ['stuck', 'tasks', query],
     queryFn: ({ pageParam, signal }) => api<Stuck>(['stuck'], { signal, query: { ...query, after: pageParam } }),
@@ -134,9 +137,7 @@ function Tasks({ group: g, namespace }: { group: StuckGroup; namespace: string }
   });
   if (list.isError) return <ProblemAlert error={list.error} onRetry={list.refetch} />;
   if (list.isPending) return <Loader size="sm" aria-label="Loading the tasks" />;
-  const same = (t: StuckTask) =>
-    g.step ? t.step === g.step : g.name !== undefined || t.text === g.text || g.examples?.includes(t.task);
-  const tasks = list.data.pages.flatMap((p) => p.tasks ?? []).filter(same);
+  const tasks = list.data.pages.flatMap((p) => p.tasks ?? []).filter((t) => isOf(g, t));
   return (
     <>
       <ul className="stuck-tasks">
