@@ -27,7 +27,8 @@ func main() {
 	out := flag.String("out", "docs/performance.md", "the page; what stands behind its marker is kept")
 	dir := flag.String("dir", "", "where the data directories go (default: the system's temporary directory)")
 	quick := flag.Bool("quick", false, "a tenth of everything, to try the report itself")
-	only := flag.String("only", "", "subscribers or telemetry: print that section alone, and leave the page as it is")
+	only := flag.String("only", "", "subscribers, telemetry or index: print that section alone, and leave the page as it is")
+	flag.DurationVar(&lagFor, "lag-for", lagFor, "how long the lag of the index is measured at 10,000 tasks/s")
 	job := flag.String("job", "", "internal: run one measurement and print it")
 	flag.Parse()
 	if *job != "" {
@@ -45,7 +46,7 @@ func main() {
 
 // task is one job in a process of its own.
 type task struct {
-	Kind     string // run, overload, fill, again, live, snapshots, subscribers, telemetry
+	Kind     string // run, overload, fill, again, live, snapshots, subscribers, telemetry, index, index engine
 	Run      bench.Options
 	Dir      string
 	N        int
@@ -82,6 +83,10 @@ func runJob(text string) error {
 		result, err = bench.Subscribers(ctx, t.Dir, subscribersOptions(t.Seconds))
 	case "telemetry":
 		result, err = bench.Telemetry(ctx, bench.TelemetryOptions{Dir: t.Dir, Rounds: t.N, Slice: time.Duration(t.Seconds * float64(time.Second))})
+	case "index":
+		result, err = bench.Index(ctx, bench.IndexOptions{Dir: t.Dir, Tasks: t.N})
+	case "index engine":
+		result, err = bench.IndexEngine(ctx, bench.IndexEngineOptions{Dir: t.Dir, Rounds: t.N, For: time.Duration(t.Seconds * float64(time.Second))})
 	case "snapshots":
 		result, err = bench.Snapshots(ctx, t.Dir, t.N, time.Duration(t.Seconds*float64(time.Second)))
 	}
@@ -144,10 +149,10 @@ func report(out, dir, only string, quick bool) error {
 	page := &strings.Builder{}
 	if only != "" {
 		section, ok := map[string]func(*strings.Builder, string, func(float64) float64) error{
-			"subscribers": writeSubscribers, "telemetry": writeTelemetry,
+			"subscribers": writeSubscribers, "telemetry": writeTelemetry, "index": writeIndex,
 		}[only]
 		if !ok {
-			return fmt.Errorf("-only %q: there are subscribers and telemetry", only)
+			return fmt.Errorf("-only %q: there are subscribers, telemetry and index", only)
 		}
 		err := section(page, root, scale)
 		fmt.Print(page)
@@ -297,7 +302,10 @@ func writeRest(page *strings.Builder, root string, scale func(float64) float64) 
 	if err := writeSubscribers(page, root, scale); err != nil {
 		return err
 	}
-	return writeTelemetry(page, root, scale)
+	if err := writeTelemetry(page, root, scale); err != nil {
+		return err
+	}
+	return writeIndex(page, root, scale)
 }
 
 func thousands(f float64) string {

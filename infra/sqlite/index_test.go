@@ -153,7 +153,7 @@ func TestEveryQueryFindsWhatLookingAtEveryTaskFinds(t *testing.T) {
 		defer stop()
 		reach(t, x, b.end())
 		m := b.model(t)
-		for range 60 {
+		for range 40 {
 			q := drawQuery(rt)
 			want := m.list(q)
 			got := pages(t, x, q)

@@ -12,7 +12,7 @@ func TestMain(m *testing.M) {
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
 	if !given {
-		_ = flag.Set("rapid.checks", "4")
+		_ = flag.Set("rapid.checks", "2")
 		_ = flag.Set("rapid.shrinktime", "5s")
 	}
 	os.Exit(m.Run())

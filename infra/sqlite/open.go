@@ -190,7 +190,7 @@ func (x *Index) openFile(context.Context) error {
 	}
 	x.readers = make(chan *sqlite.Conn, readers)
 	for range readers {
-		c, err := connect(x.path, 16<<20, true)
+		c, err := connect(x.path, 32<<20, true)
 		if err != nil {
 			return errors.Join(err, x.closeFile())
 		}

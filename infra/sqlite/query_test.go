@@ -140,7 +140,7 @@ func TestStepsAreFoundLikeBySearchingAll(t *testing.T) {
 		defer x.Close()
 		whole(t, x, b)
 		m := b.model(t)
-		for range 40 {
+		for range 20 {
 			q := drawStepQuery(rt, m)
 			var want, got []string
 			for _, steps := range m.steps {
