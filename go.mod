@@ -101,3 +101,5 @@ require (
 	modernc.org/sqlite v1.61.1 // indirect
 	zombiezen.com/go/sqlite v1.4.2 // indirect
 )
+
+ignore ./web/node_modules
