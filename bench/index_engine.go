@@ -139,7 +139,7 @@ func sampleLag(ctx context.Context, e *tasker.Engine) (lags []float64, err error
 			lag, err := e.IndexLag(ctx)
 			if err != nil {
 				if ctx.Err() != nil {
-					return lags, nil //nolint:nilerr // the measurement is over
+					return lags, nil // the measurement is over
 				}
 				return lags, err
 			}

@@ -52,6 +52,7 @@ func ReadStat(b []byte) (*Stat, error) {
 		at += u.uvarint()
 		n := u.uvarint()
 		if u.bad || at >= maxBuckets {
+			u.bad = true
 			break
 		}
 		s.Took.at(int(at)) // #nosec G115 -- bounded
