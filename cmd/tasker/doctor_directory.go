@@ -26,8 +26,14 @@ const (
 	fsyncStall = 250 * time.Millisecond // p99
 )
 
-// start is how a server is started on the directory.
+// start is how a server is started on what is looked at.
 func (d *doctor) start() string {
+	switch {
+	case d.f.url != "":
+		return "tasker serve --nats-url URL"
+	case d.f.context != "":
+		return "tasker serve --context " + d.f.context
+	}
 	if d.f.data == defaultData {
 		return "tasker serve"
 	}

@@ -169,6 +169,15 @@ func (d *doctor) clock(ctx context.Context) {
 
 // engines asks those who own the partitions, and what only they know.
 func (d *doctor) engines(ctx context.Context) {
+	for _, r := range d.nats.Streams {
+		switch { // whoever connects makes what is missing, and this only looks
+		case r.Missing && !r.Fleeting:
+			return // has been said
+		case r.Missing && d.own == nil:
+			d.note("engines", fails, "start one: "+d.start(), "no engine has run since the server was started: stream %s is missing", r.Name)
+			return
+		}
+	}
 	client, err := tasker.NewClient(ctx, d.config)
 	if err != nil {
 		d.note("engines", fails, "", "%v", err)
