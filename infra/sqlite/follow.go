@@ -45,6 +45,8 @@ var errAgain = errors.New("the file has been replaced")
 // else: while NATS is away or the disk is full it tries again, and when the file is damaged, or the log is not the one that the
 // file was made from, or has lost what the index does not have yet, it begins again with an empty file.
 func (x *Index) Follow(ctx context.Context, store domain.Store, o FollowOptions) error {
+	x.following.Add(1)
+	defer x.following.Add(-1)
 	began := time.Now()
 	var before Progress
 	wait := &backoff{logger: x.options.Logger, tell: o.OnProblem}
@@ -147,6 +149,8 @@ type runner struct {
 	ended  chan struct{}     // closed when all has been read; nil: it goes on for ever
 	retire time.Time         // when to look for what can be removed
 
+	alone         bool // nothing else that matters runs in the process
+	warned        bool // of events that belong to no task that is known
 	generation    uint64
 	batches, rows uint64
 }
@@ -266,7 +270,9 @@ func (r *runner) apply(ctx context.Context) {
 	go func() {
 		began := time.Now()
 		err := r.x.apply(batch, r.generation)
-		r.duty.rest(ctx, spent+time.Since(began), r.x.known.isWanted)
+		if !r.alone {
+			r.duty.rest(ctx, spent+time.Since(began), r.x.known.isWanted)
+		}
 		r.done <- ended{err}
 	}()
 }
@@ -280,7 +286,8 @@ func (r *runner) applied(err error) error {
 	r.folder.Applied(b)
 	r.x.ahead.applied(b.Marks, r.oldest)
 	r.batches, r.rows = r.batches+1, r.rows+uint64(len(b.Writes))
-	if b.Skipped > 0 {
+	if b.Skipped > 0 && !r.warned {
+		r.warned = true
 		r.x.options.Logger.Warn("events of tasks whose beginning is not in the log any more are not in the index", "events", b.Skipped)
 	}
 	if r.progress != nil {

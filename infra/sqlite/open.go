@@ -34,7 +34,7 @@ type Options struct {
 }
 
 // Index is a file that is open. It implements index.Reader and index.Store; every method may be called from any goroutine,
-// but of Follow and Rebuild only one of each at a time.
+// but Follow by one at a time.
 type Index struct {
 	path    string
 	options Options
@@ -49,7 +49,9 @@ type Index struct {
 	opened  os.FileInfo           // of the file
 	damage  atomic.Pointer[error] // that a query has met
 
-	writing sync.Mutex // one batch at a time
+	writing    sync.Mutex // one batch at a time
+	rebuilding sync.Mutex // one rebuild at a time
+	following  atomic.Int32
 	// generation counts the files that have been in this place: what was read of one means nothing in the next.
 	generation atomic.Uint64
 	known      known

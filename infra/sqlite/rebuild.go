@@ -16,8 +16,11 @@ const rebuildBatch = 50_000
 
 // Rebuild makes the index again from the log, in a file beside, and puts that in the place of the one that there is, which
 // answers until then. It returns when the new file has what the log had when the last message was read. progress may be nil.
-// While Follow runs it goes on with the new file. A crash, or an error, leaves the old file as it was.
+// While Follow runs it goes on with the new file. A second call waits
+// for the first, and rebuilds again. A crash, or an error, leaves the old file as it was.
 func (x *Index) Rebuild(ctx context.Context, store domain.Store, progress func(Progress)) error {
+	x.rebuilding.Lock()
+	defer x.rebuilding.Unlock()
 	beside := x.path + rebuildSuffix
 	if err := removeFile(beside); err != nil {
 		return explainOpen(beside, err)
@@ -31,7 +34,7 @@ func (x *Index) Rebuild(ctx context.Context, store domain.Store, progress func(P
 		err = n.check()
 	}
 	if err == nil {
-		err = n.refill(ctx, store, progress)
+		err = n.refill(ctx, store, x.following.Load() == 0, progress)
 	}
 	if err == nil {
 		err = run(n.writer, append(append([]string{}, indexes...), `PRAGMA wal_checkpoint(TRUNCATE)`)...)
@@ -43,7 +46,7 @@ func (x *Index) Rebuild(ctx context.Context, store domain.Store, progress func(P
 }
 
 // refill reads the whole log.
-func (x *Index) refill(ctx context.Context, store domain.Store, progress func(Progress)) error {
+func (x *Index) refill(ctx context.Context, store domain.Store, alone bool, progress func(Progress)) error {
 	for _, pragma := range []string{`PRAGMA synchronous=OFF`, `PRAGMA wal_autocheckpoint=16000`} {
 		if err := run(x.writer, pragma); err != nil {
 			return err
@@ -51,6 +54,7 @@ func (x *Index) refill(ctx context.Context, store domain.Store, progress func(Pr
 	}
 	began := time.Now()
 	r := x.newRun(store, FollowOptions{Batch: rebuildBatch, Pace: time.Hour})
+	r.alone = alone
 	r.progress = func(p Progress) {
 		if p.Elapsed = time.Since(began); progress != nil {
 			progress(p)

@@ -153,7 +153,7 @@ func (r *Row) store() {
 func (r *Row) write() Write {
 	w := Write{
 		Num: r.Num, ID: r.Task.ID, New: !r.stored.is, OldState: r.stored.state, Kind: r.Kind(), State: r.Task.State,
-		Created: r.Task.CreatedAt, Updated: r.Updated, Ended: r.ended(), Deadline: r.Task.Deadline, Duration: r.duration(),
+		Created: r.Task.CreatedAt, Updated: r.Updated, Ended: r.ended(), Duration: r.duration(),
 		Waiting: r.Task.Waiting.Reason, Paused: r.Task.Paused, Expired: r.Task.Expired, Detail: r.pack(),
 	}
 	w.Retries, w.Tries, w.Slowest = r.efforts()

@@ -50,7 +50,7 @@ type Write struct {
 	Kind     Kind
 	State    domain.State
 
-	Created, Updated, Ended, Deadline domain.Instant // Ended is 0 unless the task has ended or failed
+	Created, Updated, Ended domain.Instant // Ended is 0 unless the task has ended or failed
 
 	Duration int64 // µs until Ended
 	Retries  int64 // of all steps
