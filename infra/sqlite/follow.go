@@ -64,7 +64,7 @@ func (x *Index) Follow(ctx context.Context, store domain.Store, o FollowOptions)
 		before.Events, before.Rows, before.Batches = before.Events+r.events, before.Rows+r.rows, before.Batches+r.batches
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // what ended it is the end of the context
+			return nil // what ended it is the end of the context
 		case errors.Is(err, ErrClosed):
 			return err
 		case errors.Is(err, errAgain):

@@ -84,10 +84,10 @@ type story struct {
 	seq   uint64
 }
 
-func begin(t *testing.T, text string, limits Limits) *story {
+func begin(t *testing.T, limits Limits) *story {
 	t.Helper()
 	store := newTable()
-	s := &story{t: t, store: store, f: NewFolder(store, limits), def: definition(t, text), id: domain.KeyedTaskID("a", "b", "c")}
+	s := &story{t: t, store: store, f: NewFolder(store, limits), def: definition(t, two), id: domain.KeyedTaskID("a", "b", "c")}
 	s.fold(domain.Record{Event: domain.AdoptDefinition(s.def)})
 	return s
 }
@@ -140,7 +140,7 @@ func (s *story) row() *Row {
 const two = `{"name":"order","index":["customer.id","total","express","items","note"],"steps":[{"name":"one","handler":"h"},{"name":"two","handler":"h","depends_on":["one"]}]}`
 
 func TestFieldsAreTextsNumbersAndTruthValuesOfTheContext(t *testing.T) {
-	s := begin(t, two, Limits{})
+	s := begin(t, Limits{})
 	s.create(`{"customer":{"id":"c1"},"total":1.50,"express":true,"items":[1],"note":null}`)
 	s.flush()
 	want := []Field{{"customer.id", "c1"}, {"total", "1.50"}, {"express", "true"}}
@@ -162,7 +162,7 @@ func TestFieldsAreTextsNumbersAndTruthValuesOfTheContext(t *testing.T) {
 }
 
 func TestTheLastErrorStaysWhenALaterTryGoesWell(t *testing.T) {
-	s := begin(t, two, Limits{})
+	s := begin(t, Limits{})
 	s.create(`{}`)
 	s.happen(domain.TaskStartRequested{}, domain.StepExecutionRequested{Step: "one", Attempt: 1},
 		domain.StepFailed{Step: "one", Attempt: 1, Error: domain.StepError{Message: "no", Kind: domain.KindError, Frames: []string{"x.go:1"}}, RetryAt: start},
@@ -180,7 +180,7 @@ func TestTheLastErrorStaysWhenALaterTryGoesWell(t *testing.T) {
 }
 
 func TestTheNewestNotesAndReasonsAreKept(t *testing.T) {
-	s := begin(t, two, Limits{})
+	s := begin(t, Limits{})
 	s.create(`{}`)
 	for i := range MaxNotes + 3 {
 		s.happen(domain.TaskAnnotated{Kind: "k", Annotation: json.RawMessage(fmt.Sprint(i))}, domain.TaskPaused{Reason: fmt.Sprint("reason ", i)})
@@ -195,7 +195,7 @@ func TestTheNewestNotesAndReasonsAreKept(t *testing.T) {
 }
 
 func TestWhatItDoesNotKnowIsPassedOver(t *testing.T) {
-	s := begin(t, two, Limits{})
+	s := begin(t, Limits{})
 	s.create(`{}`)
 	s.happen(domain.Unknown{TypeName: "task.teleported", Version: 3, Data: json.RawMessage(`{}`)}, domain.StepCompleted{Step: "none", Attempt: 1}, domain.TaskStartRequested{})
 	if row := s.row().TaskRow(); row.State != domain.InProgress || row.Position.Sequence != s.seq {
@@ -210,7 +210,7 @@ func TestWhatItDoesNotKnowIsPassedOver(t *testing.T) {
 }
 
 func TestATaskThatIsReopenedIsNotCountedAsFailed(t *testing.T) {
-	s := begin(t, two, Limits{})
+	s := begin(t, Limits{})
 	s.create(`{}`)
 	sums := map[StatKey]*Stat{}
 	for _, e := range []domain.Event{
@@ -231,7 +231,7 @@ func TestATaskThatIsReopenedIsNotCountedAsFailed(t *testing.T) {
 }
 
 func TestMemoryIsBoundedHoweverManyTasksGoOn(t *testing.T) {
-	s := begin(t, two, Limits{Steps: 30})
+	s := begin(t, Limits{Steps: 30})
 	for i := range 100 {
 		s.id = domain.KeyedTaskID("a", "b", fmt.Sprint(i))
 		s.create(`{}`)
@@ -257,7 +257,7 @@ func TestMemoryIsBoundedHoweverManyTasksGoOn(t *testing.T) {
 }
 
 func TestADamagedDetailIsAnError(t *testing.T) {
-	s := begin(t, two, Limits{})
+	s := begin(t, Limits{})
 	s.create(`{"customer":{"id":"c1"}}`)
 	s.happen(domain.TaskStartRequested{}, domain.StepExecutionRequested{Step: "one", Attempt: 1}, domain.TaskAnnotated{Kind: "k", Annotation: json.RawMessage(`1`)})
 	detail := s.store.details[s.id].Detail
@@ -349,7 +349,7 @@ func TestTheCriticalPathIsTheLongestByMedians(t *testing.T) {
 		return s
 	}
 	d := Sum(KindOf(def), def, map[string]*Stat{"": {Complete: 3, Failed: 1}, "a": stat(10), "short": stat(11), "long": stat(20), "z": stat(1), "alone": stat(30), "old": stat(1000)})
-	us := func(n time.Duration) time.Duration { return n * time.Microsecond }
+	us := func(n int) time.Duration { return time.Duration(n) * time.Microsecond }
 	want := []CriticalPoint{{"a", us(10), us(10)}, {"long", us(20), us(30)}, {"z", us(1), us(31)}}
 	if diff := cmp.Diff(want, d.Critical); diff != "" {
 		t.Error(diff)
@@ -370,7 +370,7 @@ func TestTheCriticalPathIsTheLongestByMedians(t *testing.T) {
 }
 
 func TestATaskOfASnapshotIsARow(t *testing.T) {
-	s := begin(t, two, Limits{})
+	s := begin(t, Limits{})
 	task := domain.NewTask(domain.Record{Event: domain.TaskCreated{Name: "order", Definition: s.def.Hash(), Context: domain.Inline(json.RawMessage(`{"total":5}`))}, At: start, Task: s.id}, s.def)
 	for i, e := range []domain.Event{
 		domain.TaskStartRequested{}, domain.StepExecutionRequested{Step: "one", Attempt: 1},
