@@ -209,12 +209,15 @@ func (x explainer) behind(i int) Explanation {
 		return Explanation{}
 	}
 	if e.Fix == "" {
-		e.Hint = overHint
+		e.Hint = "its task is over" + x.orFork()
 	}
 	return e
 }
 
-const overHint = "its task is over: submit a new one"
+// orFork is the way on where the task itself has none.
+func (x explainer) orFork() string {
+	return "; a new task takes over what is done, and runs the rest: tasker task fork " + x.t.ID.String()
+}
 
 // parents explains a step by the worst of the steps before it.
 func (x explainer) parents(i int) Explanation {
@@ -248,6 +251,7 @@ func (x explainer) parents(i int) Explanation {
 		if _, r, ok := lastOfStep[StepCancelled](x, worst); ok {
 			e.Evidence, e.Since = r.ID(), r.At
 		}
+		e.Hint = "a cancelled step stays so" + x.orFork()
 		return x.fix(e, ResolveStep{Step: before}, ResolveTask{}, CancelTask{})
 	}
 	if _, r, ok := lastOfStep[StepFailed](x, worst); ok {
@@ -276,13 +280,14 @@ func (x explainer) stepOver(i int) Explanation {
 			e.Evidence = r.ID()
 		}
 		if e = x.fix(e, RetryStep{Step: name}, ResolveStep{Step: name}); e.Fix == "" {
-			e.Hint = overHint
+			e.Hint = "its task is over" + x.orFork()
 		}
 	case Cancelled:
 		e = x.say(ReasonStepCancelled, "step %q was cancelled", name)
 		if c, r, ok := lastOfStep[StepCancelled](x, i); ok {
 			e.Text, e.Evidence = e.Text+by(r, c.Reason), r.ID()
 		}
+		e.Hint = "it stays so" + x.orFork()
 	case Complete, ResolvedManually:
 		e = x.say(ReasonStepOver, "step %q is %s", name, s.State)
 		if s.Skipped {

@@ -37,7 +37,7 @@ func (x explainer) failed() Explanation {
 		if _, r, ok := lastOf[TaskExpired](x); ok {
 			e.Evidence, e.Since = r.ID(), r.At
 		}
-		e.Hint = "submit a new task; how long a failed one is kept: --error-retention"
+		e.Hint = "how long a failed task is kept: --error-retention" + x.orFork()
 		return e
 	}
 	blame := t.Culprits()
@@ -58,7 +58,11 @@ func (x explainer) failed() Explanation {
 	if _, r, ok := lastOf[TaskFailed](x); ok {
 		e.Evidence = r.ID()
 	}
-	return x.fix(e, RetryTask{}, ResolveTask{})
+	e = x.fix(e, RetryTask{}, ResolveTask{})
+	if _, again := e.Verb.(RetryTask); !again && !x.c.Brief {
+		e.Hint = "it cannot be tried again as it is" + x.orFork()
+	}
+	return e
 }
 
 // blame says what became of the steps that keep the task from completing.

@@ -177,7 +177,14 @@ func TestExplainWhatOperatorsDid(t *testing.T) {
 	}
 	e = p.stepExplains("second", p.around(), domain.ReasonStepCancelled, `step "second" was cancelled: not wanted`)
 	p.shows(e, domain.StepCancelledType)
-	p.explains(p.around(), domain.ReasonTaskFailed, `the task failed: step "second" was cancelled -> tasker task resolve T`)
+	fork := "; a new task takes over what is done, and runs the rest: tasker task fork " + p.Task.ID.String()
+	if e.Hint != "it stays so"+fork {
+		t.Errorf("the hint is %q", e.Hint)
+	}
+	e = p.explains(p.around(), domain.ReasonTaskFailed, `the task failed: step "second" was cancelled -> tasker task resolve T`)
+	if e.Hint != "it cannot be tried again as it is"+fork {
+		t.Errorf("the hint is %q", e.Hint)
+	}
 	if _, err := p.Do(domain.ResolveTask{Reason: "by mail"}); err != nil {
 		t.Fatal(err)
 	}
