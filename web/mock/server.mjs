@@ -321,7 +321,7 @@ function groupsOf(tasks) {
   const groups = new Map();
   for (const t of tasks) {
     const key = [t.reason, t.namespace, t.name, t.step].join(' ');
-    const { text, since, until, fix, hint, namespace, name, step, reason } = t;
+    const { text, since, fix, hint, namespace, name, step, reason } = t;
     const g = groups.get(key) ?? {
       reason,
       severity: SEVERITY.indexOf(reason) + 1,
@@ -331,7 +331,6 @@ function groupsOf(tasks) {
       step,
       text,
       since,
-      until,
       fix,
       hint,
       examples: [],

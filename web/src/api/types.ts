@@ -276,7 +276,6 @@ export interface StuckGroup {
   error_kind?: string;
   text: string;
   since?: string;
-  until?: string;
   fix?: string;
   hint?: string;
   examples?: string[] | null;
@@ -342,7 +341,7 @@ export interface Submission {
   name: string;
   namespace?: string;
   version?: string;
-  context: Json;
+  context?: Json;
   id?: string;
   key?: string;
   initiator?: string;

@@ -42,7 +42,7 @@ export default function TasksPage() {
       title="Tasks"
       lead={
         <>
-          <LiveDot state={list.stream} /> <LagNote lag={list.lag} />
+          <LiveDot state={list.stream} /> {list.stream === 'live' && <LagNote lag={list.lag} />}
         </>
       }
       actions={
