@@ -260,7 +260,7 @@ func (d *doctor) index(ctx context.Context, client *tasker.Client) {
 	s, err := client.IndexStatus(ctx)
 	switch {
 	case errors.Is(err, tasker.ErrNoIndex) && !errors.As(err, new(*tasker.IndexUnavailableError)):
-		d.ok("index", "there is none: lists and analytics of all tasks need one (tasker serve --index)")
+		d.ok("index", "there is none: lists and analytics of all tasks need one (tasker serve --index PATH, or --http)")
 	case err != nil:
 		d.note("index", fails, "tasker index rebuild", "%v", err)
 	case s.Problem != "":
