@@ -3,6 +3,7 @@ package tasker
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -161,8 +162,19 @@ func (s *survey) failed(ctx context.Context, c *subscribers.Coordinator) error {
 	return nil
 }
 
-// look takes a task that stands still.
+// look takes a task that stands still. A task that cannot be looked at is passed over: on the coordinator's goroutine a panic
+// would cost the partition its memory, and this is only a question.
 func (s *survey) look(t *domain.Task, frozen *domain.Unknown) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.e.config.Logger.Error("a task cannot be explained; please report this", "task", t.ID, "panic", p, "stack", string(debug.Stack()))
+			s.more = true
+		}
+	}()
+	s.take(t, frozen)
+}
+
+func (s *survey) take(t *domain.Task, frozen *domain.Unknown) {
 	if !s.q.takes(t.Definition) {
 		return
 	}

@@ -19,6 +19,11 @@ func unexplained(r *scenario.Run, slots int) string {
 	if what := unmoved(r, e); what != "" {
 		return what
 	}
+	around.Brief = true
+	if brief := domain.Explain(t, around); brief.Reason != e.Reason || brief.Step != e.Step || brief.Since != e.Since || brief.Until != e.Until || brief.Text != "" {
+		return fmt.Sprintf("in brief it is %+v, else %+v", brief, e)
+	}
+	around.Brief = false
 	running, sleeping := 0, 0
 	for i := range t.Steps {
 		if s := &t.Steps[i]; s.State == domain.InProgress && s.WakeAt == 0 {
