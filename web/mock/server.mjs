@@ -50,7 +50,7 @@ const letters = [
 ];
 
 /** Makes the server; listen(port) is the caller's. `tick` moves the world by hand when rate is 0. */
-export function mockServer({ dist, token = '', rate = 0.4, start = Date.now() } = {}) {
+export function mockServer({ dist, token = '', rate = 0.4, start = Date.now(), namespaces = [] } = {}) {
   const world = newWorld(start);
   const timer = setInterval(() => {
     world.tick(200);
@@ -75,7 +75,7 @@ export function mockServer({ dist, token = '', rate = 0.4, start = Date.now() } 
       }
       const path = url.pathname.slice('/api/v1/'.length).split('/').map(decodeURIComponent);
       const body = req.method === 'GET' ? undefined : await readBody(req);
-      await route({ world, dead, token, start, req, res, path, q: url.searchParams, body });
+      await route({ world, dead, token, start, namespaces, req, res, path, q: url.searchParams, body });
     } catch (error) {
       fail(res, error);
     }
@@ -137,12 +137,26 @@ function files(dist, path, res) {
 async function route(c) {
   const [a, b, ...rest] = c.path;
   const get = c.req.method === 'GET';
+  if (
+    c.namespaces.length > 1 &&
+    get &&
+    ['tasks', 'stuck', 'analytics'].includes(a) &&
+    (!b || b === 'count') &&
+    !c.q.get('namespace')
+  ) {
+    throw new Problem(
+      422,
+      'invalid_input',
+      'query.namespace: "ann" is limited to several: one of them has to be named',
+      'send ?namespace=',
+    );
+  }
   switch (a) {
     case 'me':
       return json(c, {
         name: 'ann',
         scopes: ['read', 'submit', 'operate', 'admin'],
-        namespaces: [],
+        namespaces: c.namespaces,
         auth: c.token ? 'token' : 'off',
         version: '0.0.0-mock',
       });

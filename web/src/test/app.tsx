@@ -20,8 +20,8 @@ export interface Mock {
 }
 
 /** Starts a mock server whose world stands still but for what is asked for, and leads fetch there. */
-export async function startMock(): Promise<Mock> {
-  const { server } = mockServer({ rate: 0, start: Date.now() }) as { server: Server };
+export async function startMock(options: { namespaces?: string[] } = {}): Promise<Mock> {
+  const { server } = mockServer({ rate: 0, start: Date.now(), ...options }) as { server: Server };
   await new Promise<void>((ready) => server.listen(0, '127.0.0.1', ready));
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const real = globalThis.fetch;

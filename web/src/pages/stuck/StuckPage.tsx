@@ -4,7 +4,7 @@ import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link, useLocation, useSearch } from 'wouter';
 import { api } from '../../api/client';
-import { useDefinitions, useStuck } from '../../api/queries';
+import { useDefinitions, useOneNamespace, useStuck } from '../../api/queries';
 import type { Stuck, StuckGroup } from '../../api/types';
 import { Fixes } from '../../components/Fixes';
 import { count, shortId } from '../../components/format';
@@ -20,6 +20,9 @@ import { isOf, queryOf } from './fixAll';
 export default function StuckPage() {
   const namespace = new URLSearchParams(useSearch()).get('namespace') ?? '';
   const [, go] = useLocation();
+  const choose = (n: string | null) =>
+    go(n ? `/stuck?namespace=${encodeURIComponent(n)}` : '/stuck', { replace: true });
+  const limited = useOneNamespace(namespace, choose);
   const stuck = useStuck(namespace);
   const definitions = useDefinitions();
   const namespaces = [...new Set([...(definitions.data ?? []).map((d) => d.namespace), namespace])]
@@ -41,8 +44,9 @@ export default function StuckPage() {
           placeholder="all namespaces"
           data={namespaces}
           value={namespace || null}
-          onChange={(n) => go(n ? `/stuck?namespace=${encodeURIComponent(n)}` : '/stuck', { replace: true })}
-          clearable
+          onChange={choose}
+          clearable={limited.length === 0}
+          allowDeselect={limited.length === 0}
         />
       }
     >

@@ -17,12 +17,17 @@ export interface FilterBarProps {
   filters: Filters;
   onChange: (change: Partial<Filters>) => void;
   searchRef: RefObject<HTMLInputElement | null>;
+  /** of a caller that has to choose one of them; empty: any will do, and none */
+  namespaces: string[];
 }
 
 /** One box to search in, the definition, the time and the order; the rest behind "More". */
-export function FilterBar({ filters, onChange, searchRef }: FilterBarProps) {
-  const [more, toggle] = useDisclosure(hasMore(filters));
+export function FilterBar({ filters, onChange, searchRef, namespaces }: FilterBarProps) {
+  const [more, toggle] = useDisclosure(hasMore(filters) || namespaces.length > 0);
   const definitions = useDefinitions();
+  const known = [...new Set([...(definitions.data ?? []).map((d) => d.namespace), filters.namespace])]
+    .filter(Boolean)
+    .sort();
   const names = [...new Set((definitions.data ?? []).map((d) => `${d.namespace}/${d.name}`))].sort();
   const definition = filters.name && `${filters.namespace || '*'}/${filters.name}`;
   const options = definition && !names.includes(definition) ? [definition, ...names] : names;
@@ -76,14 +81,22 @@ export function FilterBar({ filters, onChange, searchRef }: FilterBarProps) {
           </Button>
         )}
       </Group>
-      {more && <MoreFilters filters={filters} onChange={onChange} />}
+      {more && (
+        <MoreFilters
+          filters={filters}
+          onChange={onChange}
+          namespaces={namespaces.length > 0 ? namespaces : known}
+          must={namespaces.length > 0}
+        />
+      )}
     </search>
   );
 }
 
 function hasMore(f: Filters): boolean {
   return Boolean(
-    f.initiator ||
+    (f.namespace && !f.name) ||
+      f.initiator ||
       f.source_system ||
       f.correlation ||
       f.waiting ||
@@ -94,7 +107,7 @@ function hasMore(f: Filters): boolean {
   );
 }
 
-function SearchBox({ filters, onChange, searchRef }: FilterBarProps) {
+function SearchBox({ filters, onChange, searchRef }: Omit<FilterBarProps, 'namespaces'>) {
   const shown = searchText(filters);
   const [typed, setTyped] = useState(shown);
   useEffect(() => setTyped(shown), [shown]);
@@ -129,9 +142,18 @@ const MORE: [keyof Filters & ('initiator' | 'source_system' | 'correlation' | 'v
   ['version', 'Version of the definition'],
 ];
 
-function MoreFilters({ filters, onChange }: Omit<FilterBarProps, 'searchRef'>) {
+function MoreFilters({ filters, onChange, namespaces, must }: Omit<FilterBarProps, 'searchRef'> & { must: boolean }) {
   return (
     <SimpleGrid cols={{ base: 1, xs: 2, md: 4 }} spacing="xs" className="filters-more">
+      <Select
+        label="Namespace"
+        placeholder="all"
+        data={namespaces}
+        value={filters.namespace || null}
+        onChange={(namespace) => onChange({ namespace: namespace ?? '', name: '', version: '' })}
+        clearable={!must}
+        allowDeselect={!must}
+      />
       {MORE.map(([key, label]) => (
         <Settled key={key} label={label} value={filters[key]} onChange={(v) => onChange({ [key]: v })} />
       ))}
