@@ -145,7 +145,6 @@ type runner struct {
 	flying *index.Batch      // is being applied
 	done   chan ended        // how that ended
 	taken  time.Time         // when
-	spent  time.Duration     // folding the open batch
 	ended  chan struct{}     // closed when all has been read; nil: it goes on for ever
 	retire time.Time         // when to look for what can be removed
 
@@ -247,7 +246,6 @@ func (r *runner) loop(ctx context.Context) error {
 }
 
 func (r *runner) fold(ctx context.Context, m message) error {
-	began := time.Now()
 	if _, has := r.oldest[m.partition]; !has {
 		r.oldest[m.partition] = m.at
 	}
@@ -255,9 +253,7 @@ func (r *runner) fold(ctx context.Context, m message) error {
 		r.folder.Pass(m.partition, m.Message, domain.InstantOf(m.Time))
 		return nil
 	}
-	err := r.folder.Fold(ctx, *m.commit)
-	r.spent += time.Since(began)
-	return err
+	return r.folder.Fold(ctx, *m.commit)
 }
 
 // apply has the open batch applied.
@@ -265,13 +261,12 @@ func (r *runner) apply(ctx context.Context) {
 	r.flying, r.taken = r.folder.Take(), time.Now()
 	r.events += uint64(r.flying.Events) // #nosec G115 -- a count
 	clear(r.oldest)
-	batch, spent := r.flying, r.spent
-	r.spent = 0
+	batch := r.flying
 	go func() {
 		began := time.Now()
-		err := r.x.apply(batch, r.generation)
+		used, err := measured(func() error { return r.x.apply(batch, r.generation) })
 		if !r.alone {
-			r.duty.rest(ctx, spent+time.Since(began), r.x.known.isWanted)
+			r.duty.rest(ctx, began, used, r.x.known.isWanted)
 		}
 		r.done <- ended{err}
 	}()

@@ -22,10 +22,10 @@ func tryLock(f *os.File) error {
 	}
 }
 
-// cpuTime is what this process has used of all processors.
-func cpuTime() time.Duration {
+// usedTime is what the process, or its thread, has used of all processors.
+func usedTime(who int) time.Duration {
 	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+	if syscall.Getrusage(who, &u) != nil {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
