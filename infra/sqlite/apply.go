@@ -91,6 +91,9 @@ func (x *Index) transact(f func(*applier) error) error {
 	if err == nil {
 		err = a.count()
 	}
+	if err == nil && a.texts {
+		err = exec(a.c, `UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'texts'`)
+	}
 	if err == nil {
 		err = run(x.writer, `COMMIT`)
 	}
@@ -106,6 +109,7 @@ type applier struct {
 	c       *sqlite.Conn
 	kinds   map[index.Kind]int64
 	counted map[counted]int64
+	texts   bool // some have changed
 }
 
 type counted struct {
@@ -237,6 +241,7 @@ func (a *applier) findable(w *index.Write) error {
 			return err
 		}
 	}
+	a.texts = a.texts || w.NewText
 	if w.NewText && w.HadText {
 		if err := exec(a.c, `DELETE FROM words WHERE rowid = ?`, w.Num); err != nil {
 			return err

@@ -29,6 +29,7 @@ const (
 type filter struct {
 	c       *sqlite.Conn
 	dense   *dense
+	matches *matches
 	q       index.TaskQuery
 	kinds   []kind
 	allowed map[int64]bool
@@ -43,7 +44,7 @@ type filter struct {
 }
 
 func newFilter(x *Index, c *sqlite.Conn, q index.TaskQuery) (*filter, error) {
-	f := &filter{c: c, dense: &x.dense, q: q, facets: q.Facets(), match: match(q.Text)}
+	f := &filter{c: c, dense: &x.dense, matches: &x.matches, q: q, facets: q.Facets(), match: match(q.Text)}
 	f.createdLow, f.createdHigh = span(q.CreatedAfter, q.CreatedBefore)
 	f.endedLow, f.endedHigh = span(q.EndedAfter, q.EndedBefore)
 	f.endedOnly = f.endedLow != math.MinInt64 || f.endedHigh != math.MaxInt64 || q.Sort == index.SortEnded || q.Sort == index.SortDuration
@@ -96,13 +97,11 @@ func (f *filter) probe(most int) ([]int64, bool, error) {
 	}
 	f.facets = rest
 	if f.match != "" {
-		set, all, err := f.nums(`SELECT rowid FROM words WHERE words MATCH ? LIMIT ?`, maxMatch, f.match)
+		set, all, err := f.matches.find(f, f.match)
 		if err != nil {
 			return nil, false, err
 		}
 		if all {
-			slices.Sort(set)
-			slices.Sort(set)
 			f.sets, f.match = append(f.sets, set), ""
 		}
 	}

@@ -58,6 +58,7 @@ type Index struct {
 	ahead      ahead
 	defs       definitions
 	dense      dense
+	matches    matches
 }
 
 const (
@@ -161,7 +162,7 @@ func makeFile(path string, data domain.DataInfo, all bool) error {
 	}
 	err = run(c, statements...)
 	for key, value := range map[string]string{
-		"data": data.ID, "generation": strconv.Itoa(data.Generation), "partitions": strconv.Itoa(data.Partitions),
+		"data": data.ID, "generation": strconv.Itoa(data.Generation), "partitions": strconv.Itoa(data.Partitions), "texts": "0",
 	} {
 		if err == nil {
 			err = exec(c, `INSERT INTO meta VALUES(?, ?)`, key, value)
@@ -264,6 +265,7 @@ func (x *Index) check() error {
 	x.known.set(d.ID, marks)
 	x.defs.clear()
 	x.dense.clear()
+	x.matches.clear()
 	return nil
 }
 

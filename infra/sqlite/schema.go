@@ -1,7 +1,7 @@
 package sqlite
 
 // schemaVersion is stored in the file. A file of another version is made again.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // applicationID says in the file's head whose it is.
 const applicationID = 0x7461736b
