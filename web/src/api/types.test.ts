@@ -59,7 +59,7 @@ const ALWAYS = [
 ];
 /** Fields that the engine's status has and the API passes on with its next change. */
 const AWAITED = ['PartitionStatus.stored', 'Status.usage'];
-const all = interfaces(read('./types.ts'));
+const all = interfaces(read('./types.ts') + read('./systemTypes.ts'));
 
 describe('the fields of a wire type', () => {
   it.each([...all.keys()])('%s are those of the server', (name) => {
