@@ -39,8 +39,9 @@ func writeIndex(page *strings.Builder, root string, scale func(float64) float64)
 	}
 	fmt.Fprintf(page, "\nThe dummy task, 1,000 in flight, strict, in %d rounds of %.0f s, in turns: %s/s without an index and %s/s with one, which is\n"+
 		"%.2f of it (%.2f to %.2f); at least 0.80 is asked for. At %s tasks/s for %.0f s the index was %s behind, at most %s; at most 2 s\n"+
-		"are asked for, at 10,000/s. It had everything %s after the load.\n",
+		"are asked for, at 10,000/s. It had everything %s after the load.\n"+
+		"Made again from these tasks, from NATS and beside the idle engine: %s events/s.\n",
 		e.Rounds, e.Slice, thousands(e.Without), thousands(e.With), e.Ratio, e.Low, e.High, thousands(e.Rate), e.Seconds,
-		span(1000*e.LagP50), span(1000*e.LagMS), span(1000*e.CatchUpMS))
+		span(1000*e.LagP50), span(1000*e.LagMS), span(1000*e.CatchUpMS), thousands(e.RebuildPerS))
 	return nil
 }

@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"flag"
 	"os"
+	"strconv"
 	"testing"
 )
 
@@ -12,7 +13,11 @@ func TestMain(m *testing.M) {
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
 	if !given {
-		_ = flag.Set("rapid.checks", "2")
+		n := 3
+		if race { // SQLite in Go is ten times slower then
+			n = 1
+		}
+		_ = flag.Set("rapid.checks", strconv.Itoa(n))
 		_ = flag.Set("rapid.shrinktime", "5s")
 	}
 	os.Exit(m.Run())

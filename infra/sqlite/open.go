@@ -33,7 +33,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Index is a file that is open. It implements index.Reader and index.Store; every method may be called from any goroutine,
+// Index is a file that is open, with page caches of 136 MiB at most. It implements index.Reader and index.Store; every method may be called from any goroutine,
 // but Follow by one at a time.
 type Index struct {
 	path    string
@@ -193,7 +193,7 @@ func (x *Index) openFile(context.Context) error {
 	}
 	x.readers = make(chan *sqlite.Conn, readers)
 	for range readers {
-		c, err := connect(x.path, 32<<20, true)
+		c, err := connect(x.path, 16<<20, true)
 		if err != nil {
 			return errors.Join(err, x.closeFile())
 		}
