@@ -61,7 +61,8 @@ const (
 	MaxLimit     = 500
 )
 
-// Sort is what a list is sorted by; what is equal is sorted by id, so that pages neither skip nor repeat what does not change.
+// Sort is what a list is sorted by; what is equal is sorted by where in the log it was created, so that pages neither skip nor
+// repeat what does not change, and a rebuilt index gives the same list.
 type Sort string
 
 // The sorts.
@@ -70,7 +71,7 @@ const (
 	SortUpdated  Sort = "updated"  // time of the newest event
 	SortEnded    Sort = "ended"    // only tasks that have ended or failed
 	SortDuration Sort = "duration" // only tasks that have ended or failed
-	SortRetries  Sort = "retries"
+	SortRetries  Sort = "retries"  // only tasks that were retried
 )
 
 // TaskRow is a task as a list shows it.
@@ -140,8 +141,10 @@ type LastError struct {
 // TaskPage is a part of a list of tasks.
 type TaskPage struct {
 	Tasks []TaskRow `json:"tasks"`
-	Next  string    `json:"next,omitempty"` // for After; "" = that was all
-	Lag   Lag       `json:"lag"`
+	// Next is for After; "" = that was all. A page may have fewer tasks than Limit, even none, and a Next all the same: looking on
+	// would have taken too long for one page.
+	Next string `json:"next,omitempty"`
+	Lag  Lag    `json:"lag"`
 }
 
 // StepQuery chooses steps. Every field that is set must hold; the zero value takes all, in the order of their tasks, newest first.
@@ -181,7 +184,7 @@ type StepRow struct {
 // StepPage is a part of a list of steps.
 type StepPage struct {
 	Steps []StepRow `json:"steps"`
-	Next  string    `json:"next,omitempty"`
+	Next  string    `json:"next,omitempty"` // as in a TaskPage
 	Lag   Lag       `json:"lag"`
 }
 
@@ -197,14 +200,15 @@ type Counts struct {
 // MaxCount is where counting ends for a filter that no total is kept for.
 const MaxCount = 100_000
 
-// AnalyticsQuery chooses what is analyzed: tasks by the time of their end or failure, in whole hours.
+// AnalyticsQuery chooses what is analyzed: tasks by the time of their end or failure, and executions of steps by that of theirs, in
+// whole hours.
 type AnalyticsQuery struct {
 	Namespace string    `json:"namespace,omitempty"`
 	Name      string    `json:"name,omitempty"`
 	Version   string    `json:"version,omitempty"`
 	Since     time.Time `json:"since,omitzero"` // rounded down to the hour; zero = from the beginning
 	Until     time.Time `json:"until,omitzero"` // rounded up to the hour; zero = up to now
-	Top       int       `json:"top,omitempty"`  // of the slowest and most retried, 0 to 100, default 10
+	Top       int       `json:"top,omitempty"`  // of the slowest and most retried, of tasks that ended or failed; 0 to 100, default 10
 }
 
 // Analytics says how tasks and steps did.
@@ -235,7 +239,7 @@ type DefinitionStats struct {
 // StepStats are those of one step of a definition.
 type StepStats struct {
 	Step        string    `json:"step"`
-	Executions  int64     `json:"executions"`
+	Executions  int64     `json:"executions"` // that ended, however
 	Complete    int64     `json:"complete"`
 	Failed      int64     `json:"failed"` // executions
 	Retries     int64     `json:"retries"`
