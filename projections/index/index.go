@@ -192,7 +192,7 @@ type StepPage struct {
 type Counts struct {
 	States map[domain.State]int64 `json:"states"` // every state, also with 0
 	Total  int64                  `json:"total"`
-	// AtLeast: there are more: counting ended at MaxCount of a filter that no total is kept for.
+	// AtLeast: there may be more: counting ended at MaxCount, or when it had looked at three times as many tasks.
 	AtLeast bool `json:"at_least,omitempty"`
 	Lag     Lag  `json:"lag"`
 }
