@@ -10,14 +10,18 @@ import (
 // engine. The index never uses more than its share of them then.
 type duty struct {
 	asked  time.Time
-	wanted time.Duration
+	used   time.Duration
+	waited time.Duration
 	full   bool
+	share  float64 // of all processors, while they are full
 }
 
 const (
 	dutyWindow = 100 * time.Millisecond
 	dutyFull   = 0.90 // of all processors
-	dutyShare  = 0.11 // of all processors, while they are full
+	dutyOwn    = 0.65 // of all processors: it is this process that fills them, and the engine is at its limit
+	dutyShare  = 0.11 // of all processors, when the engine is at its limit
+	dutyBeside = 0.30 // when others fill them: then the engine does what it is asked to, and so has the index to
 	dutyMost   = 2 * time.Second
 	// dutyAll is what a batch costs in all, as a multiple of what applying it does: delivered, decoded, folded, and cleaned up behind.
 	dutyAll = 2.6
@@ -25,13 +29,19 @@ const (
 
 // look sees whether the processors are full.
 func (d *duty) look() {
-	now, wanted := time.Now(), wantedTime()
+	now := time.Now()
 	since := now.Sub(d.asked)
 	if since < dutyWindow {
 		return
 	}
-	d.full = !d.asked.IsZero() && float64(wanted-d.wanted) > dutyFull*float64(since)*float64(runtime.GOMAXPROCS(0))
-	d.asked, d.wanted = now, wanted
+	used, waited := usedAndWaited()
+	all := float64(since) * float64(runtime.GOMAXPROCS(0))
+	own := float64(used-d.used) / all
+	d.full = !d.asked.IsZero() && own+float64(max(waited-d.waited, 0))/all > dutyFull
+	if d.share = dutyBeside; own > dutyOwn {
+		d.share = dutyShare
+	}
+	d.asked, d.used, d.waited = now, used, waited
 }
 
 // rest waits for as long as is fair behind a batch that began then and took so much processor time to apply, unless somebody waits
@@ -40,7 +50,7 @@ func (d *duty) rest(ctx context.Context, began time.Time, used time.Duration, ur
 	if d.look(); !d.full {
 		return
 	}
-	period := time.Duration(dutyAll * float64(used) / (dutyShare * float64(runtime.GOMAXPROCS(0))))
+	period := time.Duration(dutyAll * float64(used) / (d.share * float64(runtime.GOMAXPROCS(0))))
 	left := min(period, dutyMost) - time.Since(began)
 	for left > 0 && ctx.Err() == nil && !urgent() {
 		step := min(left, 20*time.Millisecond)

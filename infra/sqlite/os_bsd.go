@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// wantedTime is what this process has used of all processors.
-func wantedTime() time.Duration { return usedTime(syscall.RUSAGE_SELF) }
+// usedAndWaited is what this process has used of all processors; how long it waited for one is not told.
+func usedAndWaited() (used, waited time.Duration) { return usedTime(syscall.RUSAGE_SELF), 0 }
 
 var epoch = time.Now()
 

@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// wantedTime is what this process has used of all processors, and what its threads have waited for one: also when it is other
-// processes that fill the machine.
-func wantedTime() time.Duration {
-	used := usedTime(syscall.RUSAGE_SELF)
+// usedAndWaited is what this process has used of all processors, and for how long its threads have waited for one: that is much
+// also when other processes fill the machine.
+func usedAndWaited() (used, waited time.Duration) {
+	used = usedTime(syscall.RUSAGE_SELF)
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
-		return used
+		return used, 0
 	}
 	for _, thread := range threads {
 		text, err := os.ReadFile(filepath.Join("/proc/self/task", thread.Name(), "schedstat"))
-		var ran, waited int64
+		var ran, stood int64
 		if err == nil {
-			if _, err = fmt.Sscan(string(text), &ran, &waited); err == nil {
-				used += time.Duration(waited)
+			if _, err = fmt.Sscan(string(text), &ran, &stood); err == nil {
+				waited += time.Duration(stood)
 			}
 		}
 	}
-	return used
+	return used, waited
 }
 
 // threadTime is what the calling thread has used.
