@@ -54,6 +54,7 @@ type face interface {
 	Status(context.Context) (*tasker.Status, error)
 	indexFace
 	forkFace
+	tokenFace
 }
 
 // connection is the way to the log: a server that runs, or the data directory itself.
@@ -70,6 +71,7 @@ type connection struct {
 type connectFlags struct {
 	url, context, data string
 	index              bool // of the data directory, if this process opens it
+	partitions         int  // of a log that this process makes; 0 = as many as usual
 }
 
 func (f *connectFlags) add(cmd *cobra.Command) {
@@ -85,6 +87,7 @@ const (
 	needsServer access = iota // it makes no sense without a server
 	readsLog                  // it only reads the log: a NATS server on the directory is enough
 	needsEngine               // an engine without handlers will do for a moment
+	makesLog                  // it may be the first thing that is done with the directory
 )
 
 // serving is the file <data>/serve.json, by which other commands find a server. Its token lets in whoever can read it.
@@ -147,7 +150,7 @@ func (a *app) connectDirectory(ctx context.Context, f connectFlags, need access,
 	if data != defaultData {
 		start += " --data " + data
 	}
-	if !hasData(data) {
+	if !hasData(data) && need != makesLog {
 		return nil, &failure{
 			code: exitEngine, err: fmt.Errorf("there is no data in %s, and no server was named", shownPath(data)),
 			hint: "start a server with `" + start + "`, or name one with --url or --context",
@@ -170,9 +173,13 @@ func (a *app) connectDirectory(ctx context.Context, f connectFlags, need access,
 	if f.index {
 		o.config.Index = filepath.Join(data, indexFile)
 	}
+	o.config.Partitions = f.partitions
 	h, err := newHost(ctx, o)
 	if err != nil {
 		return nil, err
+	}
+	if need == makesLog { // nothing runs: what is asked for is beside the log
+		return &connection{face: h.engine, close: h.stop}, nil
 	}
 	if err := h.start(ctx, startTimeout); err != nil {
 		return nil, errors.Join(err, h.stop())

@@ -34,6 +34,7 @@ var verbs = []func(*app) *cobra.Command{
 	newTopCommand,
 	newHealthCommand,
 	newSubscriberCommand,
+	newTokenCommand,
 	newIndexCommand,
 	newStatsCommand,
 	newPruneCommand,

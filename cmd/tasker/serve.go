@@ -30,6 +30,7 @@ type serveFlags struct {
 	outlets                                                        feedFlags
 	index                                                          indexFlag
 	nats                                                           natsAccess
+	http                                                           httpFlags
 }
 
 func newServeCommand(a *app) *cobra.Command {
@@ -66,6 +67,7 @@ func newServeCommand(a *app) *cobra.Command {
 	f.telemetry.add(cmd)
 	f.outlets.add(cmd)
 	f.index.add(cmd)
+	f.http.add(cmd)
 	return cmd
 }
 
@@ -106,6 +108,10 @@ func (f *serveFlags) check(cmd *cobra.Command) error {
 	if err := f.index.check(cmd, data); err != nil {
 		return err
 	}
+	if err := f.http.check(cmd); err != nil {
+		return err
+	}
+	f.telemetry.elsewhere = f.http.address != ""
 	return f.limits.check()
 }
 
@@ -156,7 +162,12 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	defer w.stop()
 	if err = w.start(ctx, h.engine); err == nil {
 		w.say(a)
-		err = a.serveOn(ctx, h, f, o, say)
+		var site *webServer
+		if site, err = f.http.start(ctx, h.engine, w.registry, logger); err == nil {
+			site.say(a)
+			err = a.serveOn(ctx, h, f, o, say)
+			site.stop()
+		}
 		w.ending()
 	}
 	return errors.Join(err, h.stop())

@@ -24,6 +24,7 @@ import (
 type telemetryFlags struct {
 	metrics, endpoint, protocol string
 	ratio                       float64
+	elsewhere                   bool // somebody else serves the metrics, too
 }
 
 func (f *telemetryFlags) add(cmd *cobra.Command) {
@@ -76,7 +77,7 @@ func (f *telemetryFlags) watch(ctx context.Context, config *tasker.Config, logge
 	w := &watchers{flags: *f, logger: logger}
 	o := f.options()
 	o.Instance = config.Name
-	if f.metrics != "" || o.Wanted(otlp.Metrics) {
+	if f.metrics != "" || f.elsewhere || o.Wanted(otlp.Metrics) {
 		w.registry = prometheus.NewRegistry()
 		w.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 		config.Metrics = w.registry

@@ -77,12 +77,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
+// Metrics answers scrapes, for a server of one's own.
+func Metrics(from prometheus.Gatherer, logger *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(from, promhttp.HandlerOpts{
+		ErrorLog: scrapeErrors{logger}, ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: scrapesAtOnce,
+		Timeout: scrapeTime, EnableOpenMetrics: true,
+	})
+}
+
 func (o Options) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.From, promhttp.HandlerOpts{
-		ErrorLog: scrapeErrors{o.Logger}, ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: scrapesAtOnce,
-		Timeout: scrapeTime, EnableOpenMetrics: true,
-	}))
+	mux.Handle("GET /metrics", Metrics(o.From, o.Logger))
 	mux.HandleFunc("GET /healthz/live", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
 	ready := func(w http.ResponseWriter, _ *http.Request) {
 		if o.Healthy != nil {
