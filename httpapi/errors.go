@@ -102,6 +102,7 @@ func typedProblem(err error) *Problem {
 		noLetter     *tasker.DeadLetterNotFoundError
 		trimmed      tasker.TrimmedError
 		noHistory    *tasker.HistoryTrimmedError
+		noEvent      *tasker.PositionError
 		otherLog     *tasker.CursorMismatchError
 		ahead        *tasker.CursorAheadError
 	)
@@ -115,6 +116,8 @@ func typedProblem(err error) *Problem {
 		return newProblem(http.StatusGone, CodeTrimmed, trimmed.Error(), fromOldest)
 	case errors.As(err, &noHistory):
 		return newProblem(http.StatusGone, CodeTrimmed, noHistory.Error(), "its beginning is beyond the retention of the log")
+	case errors.As(err, &noEvent):
+		return newProblem(http.StatusNotFound, CodeEventNotFound, noEvent.Error(), "take an id out of GET /api/v1/tasks/{id}/history")
 	case errors.As(err, &otherLog):
 		return newProblem(http.StatusConflict, CodeOtherLog, otherLog.Error(), "forget the cursor, and begin anew")
 	case errors.As(err, &ahead):
@@ -130,6 +133,7 @@ func refusal(err error) *Problem {
 		refused       *domain.RefusedError
 		notRequeuable *tasker.NotRequeuableError
 		frozen        *tasker.FrozenError
+		large         *domain.ForkTooLargeError
 	)
 	switch {
 	case errors.As(err, &transition):
@@ -138,6 +142,8 @@ func refusal(err error) *Problem {
 		return newProblem(http.StatusConflict, CodeRefused, refused.Error(), "GET /api/v1/tasks/{id}/explain says what is possible")
 	case errors.As(err, &notRequeuable):
 		return newProblem(http.StatusConflict, CodeNotRequeuable, notRequeuable.Error(), notRequeuable.Hint)
+	case errors.As(err, &large):
+		return newProblem(http.StatusConflict, CodeRefused, large.Error(), "fork the task at an earlier event, or submit it anew")
 	case errors.As(err, &frozen):
 		return newProblem(http.StatusConflict, CodeFrozen, frozen.Error(), "run the newer version of tasker")
 	}

@@ -15,8 +15,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/klauspost/compress/gzhttp"
-
-	"github.com/tasker-go/tasker"
 )
 
 //go:generate go run ./internal/apidoc -root ..
@@ -243,7 +241,7 @@ func (s *server) health() http.Handler {
 			say(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
-		if engine, ok := s.service.(*tasker.Engine); ok {
+		if engine, ok := s.service.(interface{ Ready() <-chan struct{} }); ok {
 			select {
 			case <-engine.Ready():
 			default:

@@ -70,8 +70,8 @@ func (s *server) see(ctx context.Context, id tasker.TaskID) error {
 		return nil
 	}
 	of, err := s.owners.of(ctx, id)
-	if err == nil && !who.Sees(of.namespace) {
-		err = hidden(id)
+	if errors.Is(err, tasker.ErrTaskNotFound) || err == nil && !who.Sees(of.namespace) {
+		return hidden(id)
 	}
 	return err
 }

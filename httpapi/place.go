@@ -15,8 +15,8 @@ type place struct {
 	inside tasker.Position // Sequence 0: none
 }
 
-// insideMark stands between the cursor and the event in the text.
-const insideMark = ";"
+// insideMark stands between the cursor and the event in the text; it needs no encoding in a query.
+const insideMark = "~"
 
 func (p *place) String() string {
 	if p.inside.Sequence == 0 {

@@ -22,6 +22,8 @@ type Service interface {
 
 	SubmitRequest(ctx context.Context, s tasker.Submission) (tasker.Receipt, error)
 	Task(ctx context.Context, id tasker.TaskID) (*tasker.Task, error)
+	TaskAt(ctx context.Context, id tasker.TaskID, at tasker.Position) (*tasker.Task, error)
+	Fork(ctx context.Context, id tasker.TaskID, o tasker.ForkOptions) (tasker.Receipt, error)
 	Wait(ctx context.Context, id tasker.TaskID) (tasker.Result, error)
 	History(ctx context.Context, id tasker.TaskID) (*tasker.History, error)
 	Explain(ctx context.Context, id tasker.TaskID, step string) (*tasker.Explanation, error)

@@ -49,7 +49,7 @@ type Submitted struct {
 func (s *server) submit(ctx context.Context, in *SubmitInput) (*Submitted, error) {
 	who, b := caller(ctx), in.Body
 	if in.Key != "" && b.Key != "" && in.Key != b.Key {
-		return nil, newProblem(http.StatusUnprocessableEntity, CodeInvalid, "the header Idempotency-Key and key in the body are not the same", "send one of them")
+		return nil, twoKeys()
 	}
 	g := tasker.Submission{
 		Name: b.Name, Namespace: b.Namespace, Version: b.Version, Context: b.Context, Key: b.Key, Initiator: b.Initiator,
@@ -87,6 +87,10 @@ func (s *server) submit(ctx context.Context, in *SubmitInput) (*Submitted, error
 	}
 	s.owners.note(receipt.ID, owner{namespace: g.Namespace, name: g.Name})
 	return submitted(receipt), nil
+}
+
+func twoKeys() *Problem {
+	return newProblem(http.StatusUnprocessableEntity, CodeInvalid, "the header Idempotency-Key and key in the body are not the same", "send one of them")
 }
 
 func submitted(receipt tasker.Receipt) *Submitted {
@@ -203,7 +207,11 @@ func (s *server) registerTasks() {
 	add(s, task(action{id: "getTask", method: http.MethodGet, path: "/tasks/{id}", scopes: []Scope{ScopeRead},
 		summary: "Show a task",
 		text: "Its state as it is stored, with context, steps, attempts, errors and results: never behind. With `at` as it stood right after " +
-			"that event of its history.", codes: []Code{CodeEventNotFound, CodeTrimmed, CodeRefused}}), s.task)
+			"that event of its history.", codes: []Code{CodeEventNotFound, CodeTrimmed, CodeFrozen}}), s.task)
+	add(s, task(action{id: "forkTask", method: http.MethodPost, path: "/tasks/{id}/fork", scopes: []Scope{ScopeSubmit, ScopeOperate}, payload: true, created: true,
+		summary: "Fork a task", text: "Makes a new task of the same definition that begins where this one stood, with the same or another context: steps that were over " +
+			"are taken over with their results, the others run. The task itself stays as it is.",
+		codes: []Code{CodeMismatch, CodeRefused, CodeStepNotFound, CodeTrimmed, CodeFrozen, CodeStoreFull, CodeTooManyKeys}}), s.fork)
 	add(s, task(action{id: "getTaskHistory", method: http.MethodGet, path: "/tasks/{id}/history", scopes: []Scope{ScopeRead},
 		summary: "Show what happened to a task", text: "All its events in order, with causes and durations, and every execution of its steps."}), s.history)
 	add(s, task(action{id: "explainTask", method: http.MethodGet, path: "/tasks/{id}/explain", scopes: []Scope{ScopeRead},

@@ -26,13 +26,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
 
+// running is an engine that runs.
+type running struct {
+	*tasker.Engine
+	store *memlog.Store
+	stop  func()
+}
+
 // start runs an engine with some definitions until the test ends.
-func start(t testing.TB, change ...func(*tasker.Config)) *tasker.Engine {
+func start(t testing.TB) *running {
 	t.Helper()
-	config := tasker.Config{Store: memlog.New(memlog.Options{Partitions: 2}), Logger: quiet, Drain: -1}
-	for _, c := range change {
-		c(&config)
-	}
+	store := memlog.New(memlog.Options{Partitions: 2})
+	config := tasker.Config{Store: store, Logger: quiet, Drain: -1}
 	engine, err := tasker.New(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -41,22 +46,23 @@ func start(t testing.TB, change ...func(*tasker.Config)) *tasker.Engine {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
+	var runs sync.WaitGroup
+	runs.Go(func() {
 		if err := engine.Run(ctx); err != nil {
 			t.Errorf("the engine ended with %v", err)
 		}
 	})
-	t.Cleanup(func() {
+	stop := func() {
 		cancel()
-		running.Wait()
-	})
+		runs.Wait()
+	}
+	t.Cleanup(stop)
 	select {
 	case <-engine.Ready():
 	case <-time.After(20 * time.Second):
 		t.Fatal("the engine is not ready")
 	}
-	return engine
+	return &running{engine, store, stop}
 }
 
 func workflows() []any {
@@ -82,7 +88,7 @@ func workflows() []any {
 // world is an API over a server.
 type world struct {
 	t      testing.TB
-	engine *tasker.Engine
+	engine *running
 	server *httptest.Server
 	token  string // "" = none is sent
 }
@@ -97,7 +103,7 @@ func serve(t testing.TB, service Service, o Options) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, server: httptest.NewServer(h)}
-	w.engine, _ = service.(*tasker.Engine)
+	w.engine, _ = service.(*running)
 	t.Cleanup(func() {
 		w.server.CloseClientConnections()
 		w.server.Close()
@@ -206,7 +212,11 @@ func read[T any](t testing.TB, r reply, status int) T {
 // submit makes a task and returns its path.
 func (w *world) submit(name, namespace string, context any) (tasker.Receipt, string) {
 	w.t.Helper()
-	r := w.do(http.MethodPost, "/api/v1/tasks", map[string]any{"name": name, "namespace": namespace, "context": context})
+	body := map[string]any{"name": name, "namespace": namespace}
+	if context != nil {
+		body["context"] = context
+	}
+	r := w.do(http.MethodPost, "/api/v1/tasks", body)
 	receipt := read[tasker.Receipt](w.t, r, http.StatusCreated)
 	return receipt, "/api/v1/tasks/" + receipt.ID.String()
 }
