@@ -3,6 +3,7 @@ package tasker
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -32,15 +33,18 @@ type indexer struct {
 
 	mu       sync.Mutex
 	problem  string
-	since    time.Time // of the problem
-	advanced time.Time // when the index got on
+	since    time.Time // of the problem, by Config.Clock
+	stands   time.Time // as since, by the clock of this process
 	done     sqlite.Progress
 	failures uint64
 	rebuild  *IndexRebuild
 }
 
 func newIndexer(e *Engine, path string) *indexer {
-	x := &indexer{e: e, path: path, orders: make(chan struct{}, 1), ready: make(chan struct{}), advanced: time.Now()}
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs // others are told, who may be elsewhere
+	}
+	x := &indexer{e: e, path: path, orders: make(chan struct{}, 1), ready: make(chan struct{})}
 	x.tried = sync.OnceFunc(func() { close(x.ready) })
 	return x
 }
@@ -113,7 +117,7 @@ func (x *indexer) failed(err error) {
 	defer x.mu.Unlock()
 	x.failures++
 	if x.problem == "" {
-		x.since = x.e.config.Clock()
+		x.since, x.stands = x.e.config.Clock(), time.Now()
 	}
 	if x.problem != err.Error() {
 		x.e.config.Logger.Error("the index does not follow the log; the engine goes on without it", "path", x.path, "error", err)
@@ -125,7 +129,7 @@ func (x *indexer) failed(err error) {
 func (x *indexer) advance(p sqlite.Progress) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.done, x.advanced = p, time.Now()
+	x.done = p
 	if x.problem != "" {
 		x.e.config.Logger.Info("the index follows the log again", "path", x.path)
 		x.problem, x.since = "", time.Time{}
@@ -231,7 +235,9 @@ func (x *indexer) status(ctx context.Context) *IndexStatus {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	s.Problem, s.Since = x.problem, x.since
+	if x.file == nil || s.Lag.Commits > 0 { // else what was wrong has passed: nothing is missing
+		s.Problem, s.Since = x.problem, x.since
+	}
 	if x.rebuild != nil {
 		rebuild := *x.rebuild
 		s.Rebuild = &rebuild
@@ -257,7 +263,7 @@ func (x *indexer) near(ctx context.Context, id domain.TaskID) uint64 {
 // back, because it has not got on for too long.
 func (x *indexer) holds(partition int) (uint64, bool) {
 	x.mu.Lock()
-	stuck := x.problem != "" && time.Since(x.advanced) > indexHolds
+	stuck := x.problem != "" && time.Since(x.stands) > indexHolds
 	x.mu.Unlock()
 	if stuck {
 		return 0, false

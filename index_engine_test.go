@@ -23,7 +23,7 @@ func TestAnIndexThatDoesNotGetOnHoldsTheLogForADay(t *testing.T) {
 		"it stands still for long": {"the disk is full", 25 * time.Hour, false},
 	} {
 		x := newIndexer(nil, "index.db")
-		x.problem, x.advanced = tt.problem, time.Now().Add(-tt.ago)
+		x.problem, x.stands = tt.problem, time.Now().Add(-tt.ago)
 		if at, holds := x.holds(0); at != 0 || holds != tt.holds {
 			t.Errorf("%s: it holds the log at %d, %t", name, at, holds)
 		}
