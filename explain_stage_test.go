@@ -3,6 +3,7 @@ package tasker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -89,11 +90,15 @@ type stage struct {
 	ask   explainer     // who is asked; default the engine
 	hold  chan struct{} // the handlers "holds" wait for it
 	undo  []func()      // before the engine is stopped
+
+	submitted int
 }
 
 func (s *stage) submit(name string) tasker.TaskID {
 	s.t.Helper()
-	id := s.MustSubmit(name, nil)
+	// A key: where the log is asked, an id that another test's virtual time has sent ahead would not be found.
+	s.submitted++
+	id := s.MustSubmit(name, nil, tasker.Key(fmt.Sprint(name, s.submitted)))
 	s.Settle()
 	return id
 }

@@ -57,23 +57,34 @@ func newRouter(store domain.Store, c *Config) router {
 
 // call brings a request to the owner of the partition. It is sent again only while nothing can have come of it.
 func (r *router) call(ctx context.Context, partition int, req *request) (*response, error) {
-	deadline := time.Now().Add(patience)
+	deadline, alone := time.Now().Add(patience), false
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		resp, err := r.once(ctx, partition, req)
 		again := errors.Is(err, subscribers.ErrNotOwner) || errors.Is(err, domain.ErrNoOwner)
+		if !again && err != nil && alone && ctx.Err() != nil {
+			return nil, fmt.Errorf("partition %02d: %w", partition, &unansweredError{ctx.Err()}) // that try was cut short
+		}
 		if !again {
 			return resp, err
 		}
+		alone = true
 		if time.Now().After(deadline) {
 			return nil, fmt.Errorf("partition %02d: %w", partition, ErrNoOwner)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, fmt.Errorf("partition %02d: %w", partition, &unansweredError{ctx.Err()})
 		case <-time.After(pause):
 		}
 	}
 }
+
+// unansweredError: the caller's time was over before an owner was there. It is ErrNoOwner, which says more, and the end of
+// the context.
+type unansweredError struct{ end error }
+
+func (e *unansweredError) Error() string   { return ErrNoOwner.Error() }
+func (e *unansweredError) Unwrap() []error { return []error{ErrNoOwner, e.end} }
 
 func (r *router) once(ctx context.Context, partition int, req *request) (*response, error) {
 	if r.local != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,7 +21,13 @@ import (
 
 // jumble is a workflow in which everything may happen, as the dice fall.
 func jumble(r *rand.Rand) *tasker.Workflow {
-	dice := func(sides int) bool { return r.IntN(sides) == 0 } // the engine has one slot: handlers run one after the other
+	var mu sync.Mutex // handlers run one after the other, and beside the test
+	roll := func(sides int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return r.IntN(sides)
+	}
+	dice := func(sides int) bool { return roll(sides) == 0 }
 	step := tasker.StepHandlerFunc(func(ctx context.Context, _ tasker.TaskView, _ tasker.Sequence, s tasker.StepView) (any, error) {
 		s.Progress(s.Attempt, 9, "on the way")
 		if dice(3) {
@@ -34,7 +41,7 @@ func jumble(r *rand.Rand) *tasker.Workflow {
 		case dice(6):
 			return nil, tasker.Permanent(errors.New("never"))
 		case dice(3):
-			return strings.Repeat("r", 1+r.IntN(3000)), nil
+			return strings.Repeat("r", 1+roll(3000)), nil
 		}
 		return s.Attempt, nil
 	})
@@ -62,7 +69,7 @@ func TestTaskAtIsWhatTaskAnsweredThen(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 7))
 			taskertest.Run(t, func(t *testing.T, e *taskertest.Engine) {
-				w := jumble(r)
+				w := jumble(rand.New(rand.NewPCG(seed, 8)))
 				e.MustRegister(w)
 				answered := map[tasker.Position]string{} // by the newest event
 				var ids []tasker.TaskID
