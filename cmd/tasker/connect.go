@@ -70,14 +70,17 @@ type connection struct {
 // connectFlags say where the log is.
 type connectFlags struct {
 	url, context, data string
-	index              bool // of the data directory, if this process opens it
-	partitions         int  // of a log that this process makes; 0 = as many as usual
+	access             natsAccess // that of the context; the environment fills in the rest
+	named              bool       // only what is named on the command line counts, no context in use
+	index              bool       // of the data directory, if this process opens it
+	partitions         int        // of a log that this process makes; 0 = as many as usual
 }
 
 func (f *connectFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.url, "url", "", "NATS server to talk to, such as nats://host:4222 or nats://TOKEN@host:4222")
-	cmd.Flags().StringVar(&f.context, "context", "", "context of the nats command line to use")
+	cmd.Flags().StringVar(&f.context, "context", "", "context to use, of tasker (tasker context list) or of the nats command line, also "+envContext)
 	cmd.Flags().StringVar(&f.data, "data", defaultData, "data directory of a server on this machine")
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return f.resolve(cmd.Flags().Changed) }
 }
 
 // access says what a verb needs when no server runs on the data directory.
@@ -104,10 +107,8 @@ func servingPath(data string) string { return filepath.Join(data, "serve.json") 
 func (a *app) connect(ctx context.Context, f connectFlags, need access) (*connection, error) {
 	config := tasker.Config{Logger: a.logger(a.stderrLines(), true)}
 	switch {
-	case f.url != "" && f.context != "":
-		return nil, usageError("either --url or --context")
 	case f.url != "":
-		if err := (natsAccess{}).useURL(&config, f.url); err != nil {
+		if err := f.access.useURL(&config, f.url); err != nil {
 			return nil, err
 		}
 	case f.context != "":

@@ -61,9 +61,6 @@ func newDoctorCommand(a *app) *cobra.Command {
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			if f.url != "" && f.context != "" {
-				return usageError("either --url or --context")
-			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
 			d := &doctor{a: a, f: f}

@@ -30,7 +30,7 @@ func (d *doctor) reach(ctx context.Context) bool {
 	d.config.Logger = d.a.logger(d.a.stderrLines(), true)
 	switch {
 	case d.f.url != "":
-		if err := (natsAccess{}).useURL(&d.config, d.f.url); err != nil {
+		if err := d.f.access.useURL(&d.config, d.f.url); err != nil {
 			d.note("nats", fails, "", "%v", err)
 			return false
 		}

@@ -36,12 +36,10 @@ func newImportCommand(a *app) *cobra.Command {
 			if err := checkOutput(f.output); err != nil {
 				return err
 			}
-			if f.url != "" && f.context != "" {
-				return usageError("either --url or --context")
-			}
 			return a.importFile(cmd.Context(), args[0], f)
 		},
 	}
+	f.named = true // a new log is made where it is said, not where one works at the moment
 	f.add(cmd)
 	cmd.Flags().BoolVar(&f.goOn, "continue", false, "live tasks go on in the new log: nothing else runs them any more")
 	cmd.Flags().IntVar(&f.replicas, "replicas", 0, "replicas of the streams on an external NATS: 1, 3 or 5 (default 1)")
@@ -61,7 +59,7 @@ func (a *app) importFile(ctx context.Context, path string, f importFlags) error 
 	into := "NATS" // its URL may have a token in it
 	switch {
 	case f.url != "":
-		if err := (natsAccess{}).useURL(&config, f.url); err != nil {
+		if err := f.access.useURL(&config, f.url); err != nil {
 			return err
 		}
 		report, err = tasker.Import(ctx, config, file, o)

@@ -35,6 +35,7 @@ var verbs = []func(*app) *cobra.Command{
 	newHealthCommand,
 	newSubscriberCommand,
 	newTokenCommand,
+	newContextCommand,
 	newIndexCommand,
 	newStatsCommand,
 	newPruneCommand,

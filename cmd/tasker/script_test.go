@@ -25,7 +25,13 @@ import (
 var update = flag.Bool("update", false, "write what the commands print into the golden files of the scripts")
 
 // The test binary is `tasker` itself for the scripts.
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"tasker": main, "natsd": natsd}) }
+func TestMain(m *testing.M) {
+	if os.Getenv(envConfigDir) == "" { // whoever runs the tests has contexts, too
+		_ = os.Setenv(envConfigDir, filepath.Join(os.TempDir(), "tasker-test-without-contexts"))
+		_ = os.Unsetenv(envContext)
+	}
+	testscript.Main(m, map[string]func(){"tasker": main, "natsd": natsd})
+}
 
 // natsd is a NATS server that is not tasker's: it writes its URL to nats.url and runs until a signal. With NATSD_PASSWORD in
 // the environment it lets in the user ann, and the URL does not say so.

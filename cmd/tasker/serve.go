@@ -59,7 +59,7 @@ func newServeCommand(a *app) *cobra.Command {
 	flags.Lookup("token").DefValue = ""
 	flags.StringVar(&f.natsURL, "nats-url", "", "run on this NATS instead of an embedded one")
 	f.nats.add(cmd)
-	flags.StringVar(&f.context, "context", "", "run on the NATS of this context of the nats command line")
+	flags.StringVar(&f.context, "context", "", "run on the NATS of this context, of tasker (tasker context list) or of the nats command line")
 	flags.IntVar(&f.replicas, "replicas", 1, "copies of a log that does not exist yet, on an external NATS: 1, 3 or 5")
 	flags.BoolVar(&f.allowExec, "allow-exec", false, "let definitions of the folder run programs")
 	flags.DurationVar(&f.drain, "drain", 30*time.Second, "how long running steps may go on after SIGTERM")
@@ -90,6 +90,9 @@ func (f *serveFlags) check(cmd *cobra.Command) error {
 	if err := f.nats.check(cmd); err != nil {
 		return err
 	}
+	if err := f.useContext(); err != nil {
+		return err
+	}
 	for _, own := range []string{"data", "listen", "token", "durability"} {
 		if external && set(own) {
 			return usageError("--%s is for the embedded server, and there is none on an external NATS", own)
@@ -113,6 +116,26 @@ func (f *serveFlags) check(cmd *cobra.Command) error {
 	}
 	f.telemetry.elsewhere = f.http.address != ""
 	return f.limits.check()
+}
+
+// useContext turns a context of tasker's own into the URL that it stands for. The one in use does not count: a server must not
+// run somewhere because somebody looked there.
+func (f *serveFlags) useContext() error {
+	if f.context == "" {
+		return nil
+	}
+	where := connectFlags{context: f.context, named: true}
+	if err := where.resolve(func(string) bool { return false }); err != nil {
+		return err
+	}
+	if where.data != "" {
+		return usageError("context %q is a data directory of this machine: tasker serve --data %s", f.context, where.data)
+	}
+	f.natsURL, f.context = where.url, where.context
+	if where.url != "" {
+		f.nats = where.access
+	}
+	return nil
 }
 
 // serve is the verb.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"github.com/tasker-go/tasker"
 )
@@ -14,7 +16,7 @@ import (
 // setNATS empties all variables but those given.
 func setNATS(t *testing.T, variables map[string]string) {
 	t.Helper()
-	for _, name := range []string{envNATSUser, envNATSPassword, envNATSPasswordFile, envNATSCreds, envNATSCA, envNATSInbox} {
+	for _, name := range []string{envNATSUser, envNATSPassword, envNATSPasswordFile, envNATSCreds, envNATSNKey, envNATSCA, envNATSCert, envNATSKey, envNATSInbox} {
 		t.Setenv(name, variables[name])
 	}
 }
@@ -72,6 +74,12 @@ func TestAFlagHidesTheVariablesOfTheOtherWayToLogIn(t *testing.T) {
 		"a credentials file, with variables for a user": {
 			natsAccess{creds: file}, map[string]string{envNATSUser: "bob", envNATSPassword: "p", envNATSPasswordFile: file}, natsAccess{creds: file},
 		},
+		"an nkey, with variables for the others": {
+			natsAccess{nkey: file}, map[string]string{envNATSUser: "bob", envNATSPassword: "p", envNATSCreds: file}, natsAccess{nkey: file},
+		},
+		"a user, with a variable for an nkey": {
+			natsAccess{user: "ann"}, map[string]string{envNATSNKey: file, envNATSPassword: "p"}, natsAccess{user: "ann", password: "p"},
+		},
 		"a password file goes before a password": {
 			natsAccess{}, map[string]string{envNATSUser: "bob", envNATSPassword: "p", envNATSPasswordFile: file}, natsAccess{user: "bob", passwordFile: file},
 		},
@@ -97,5 +105,52 @@ func TestErrorsOfAccessDoNotSayThePassword(t *testing.T) {
 	a.environment()
 	if _, err := a.options(); err == nil || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAnNKeyLogsInByItsSeed(t *testing.T) {
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := pair.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := pair.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "seed")
+	if err := os.WriteFile(file, seed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, Nkeys: []*server.NkeyUser{{Nkey: public}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	setNATS(t, map[string]string{envNATSNKey: file})
+	var c tasker.Config
+	if err := (natsAccess{}).useURL(&c, s.ClientURL()); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(c.URL, c.NATSOptions...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	if nc, err := nats.Connect(c.URL); err == nil {
+		nc.Close()
+		t.Error("the server lets everybody in")
+	}
+	for want, a := range map[string]natsAccess{
+		"either an nkey or another way": {nkey: file, user: "ann"}, "--nats-nkey": {nkey: file + "x"}, "belong together": {key: file},
+		"--nats-cert, --nats-key": {cert: file, key: file},
+	} {
+		if _, err := a.options(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), string(seed)) {
+			t.Errorf("%s: %v", want, err)
+		}
 	}
 }
