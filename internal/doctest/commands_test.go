@@ -145,7 +145,7 @@ func TestFlagsInThePagesExist(t *testing.T) {
 	var all strings.Builder
 	for _, verb := range []string{
 		"run", "serve", "submit", "task list", "task show", "task cancel", "task annotate", "task fork", "step retry", "step complete", "events", "prune",
-		"log skip", "status", "stuck", "doctor", "bench",
+		"log skip", "status", "stuck", "doctor", "bench", "top", "token create", "context add", "top", "stats", "index rebuild", "token create", "context add",
 		"definition apply", "definition graph", "definition show", "definition validate",
 	} {
 		all.WriteString(h.of(verb))
