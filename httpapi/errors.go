@@ -71,6 +71,9 @@ func (s *server) problemOf(ctx context.Context, err error) error {
 		if errors.Is(err, known.is) {
 			p := newProblem(known.status, known.code, err.Error(), known.hint)
 			p.retryAfter = known.retryAfter
+			if known.code == CodeBehind {
+				p.Explanation = s.service.ExplainBehind(context.WithoutCancel(ctx), err) // what ended is the wait
+			}
 			return p
 		}
 	}

@@ -170,6 +170,7 @@ func (x *stream) catchUp(ctx context.Context, l *listener, now place) (bool, err
 		o.Namespace = x.who.Namespaces[0]
 	}
 	if !covers(x.at.cursor, now.until()) {
+		x.at.resume()
 		n := 0
 		for e, err := range x.service.Replay(ctx, o) {
 			if err != nil {
@@ -191,10 +192,7 @@ func (x *stream) catchUp(ctx context.Context, l *listener, now place) (bool, err
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		for p, sequence := range now.until().Sequences {
-			x.at.cursor.Advance(tasker.Position{Partition: p, Sequence: sequence})
-		}
-		x.at.inside = tasker.Position{}
+		x.at.cover(now.until())
 	}
 	x.oldest = false
 	select {

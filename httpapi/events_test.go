@@ -348,7 +348,7 @@ func TestASlowReaderIsCutOff(t *testing.T) {
 	defer slow.Body.Close()
 	text := strings.Repeat("x", 100<<10)
 	var ids []tasker.TaskID
-	for range 120 { // far more than the buffers of a connection
+	for range 50 { // of three such texts each: far more than the buffers of a connection
 		receipt, err := w.engine.Submit(t.Context(), "order", map[string]any{"total": 1, "text": text}, tasker.InNamespace("shop"))
 		if err != nil {
 			t.Fatal(err)
@@ -415,6 +415,13 @@ func TestAPlaceKnowsWhatWasRead(t *testing.T) {
 		if p.has(e, false) != want {
 			t.Errorf("has %s: %v", e, !want)
 		}
+	}
+	read.reached(at(0, 4, 1)) // comes before the rest of the commit that was left
+	if got := read.String(); got != "d:00=3,01=4~01-5-2~00-4-1" || read.has(at(1, 5, 3), false) || !read.has(at(1, 5, 2), false) {
+		t.Error(got)
+	}
+	if again, err := parsePlace(read.String()); err != nil || again.has(at(1, 5, 3), false) || again.has(at(0, 4, 2), false) || !again.has(at(0, 4, 1), false) {
+		t.Errorf("%+v %v", again, err)
 	}
 	if p.has(at(1, 5, 2), true) || !p.has(at(1, 5, 1), true) {
 		t.Error("signals at the last position come again")

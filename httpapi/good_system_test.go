@@ -64,6 +64,7 @@ func trySubscribers(t *testing.T, w *world) {
 func tryStatus(t *testing.T, w *world) {
 	st := read[Status](t, w.do("GET", "/api/v1/status", nil), 200)
 	if st.Info.Partitions != 2 || len(st.Partitions) != 2 || st.Partitions[1].Phase != "owning" || len(st.Engines) != 1 || len(st.Reasons) != 0 ||
+		st.Partitions[0].Stored == nil ||
 		st.Engines[0].Executor.Slots == 0 || len(st.Engines[0].Handlers) == 0 {
 		t.Errorf("%+v", st)
 	}
@@ -187,7 +188,7 @@ func tryIndex(t *testing.T, w *world) {
 		}
 	}
 	a.err = &index.BehindError{Position: tasker.Position{Sequence: 9}}
-	if p := w.do("GET", tasksPath+"?position=00-9-0", nil).problem(t); p.Code != CodeBehind || p.Status != 409 {
+	if p := w.do("GET", tasksPath+"?position=00-9-0", nil).problem(t); p.Code != CodeBehind || p.Status != 409 || p.Explanation == nil || p.Explanation.Text == "" {
 		t.Errorf("%+v", p)
 	}
 	a.err = &index.QueryError{Field: "after", Why: "it is of another query"}

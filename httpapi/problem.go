@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/tasker-go/tasker"
 )
 
 // Code names a kind of error, for ever: programs compare it, people read the detail.
@@ -67,7 +69,9 @@ type Problem struct {
 	Hint   string          `json:"hint,omitempty" doc:"what to do"`
 	Task   string          `json:"task,omitempty" doc:"the task that the idempotency key names, or that may have been stored"`
 	Errors []ProblemDetail `json:"errors,omitempty" doc:"what is wrong where, when it is several things or one place"`
-	ID     string          `json:"id,omitempty" doc:"names an internal error in the server's log"`
+	// Explanation is why an answer of the index lacks a position.
+	Explanation *tasker.Explanation `json:"explanation,omitempty"`
+	ID          string              `json:"id,omitempty" doc:"names an internal error in the server's log"`
 
 	retryAfter time.Duration
 	header     http.Header

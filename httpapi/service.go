@@ -48,6 +48,7 @@ type Service interface {
 	FindSteps(ctx context.Context, q index.StepQuery, at ...tasker.Position) (index.StepPage, error)
 	CountTasks(ctx context.Context, q index.TaskQuery, at ...tasker.Position) (index.Counts, error)
 	Analyze(ctx context.Context, q index.AnalyticsQuery, at ...tasker.Position) (index.Analytics, error)
+	ExplainBehind(ctx context.Context, err error) *tasker.Explanation
 	IndexLag(ctx context.Context) (index.Lag, error)
 	CriticalPath(ctx context.Context, id tasker.TaskID) (*tasker.CriticalPath, error)
 	Stuck(ctx context.Context, q tasker.StuckQuery) (tasker.StuckPage, error)

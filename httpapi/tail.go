@@ -107,6 +107,7 @@ func (t *tail) place(l *listener) (place, bool) {
 func (t *tail) run(ctx context.Context) {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		t.mu.Lock()
+		t.at.resume()
 		from := t.at.cursor.String()
 		t.mu.Unlock()
 		o := tasker.ReplayOptions{Types: t.types, From: domain.FromPosition(from), Follow: true}

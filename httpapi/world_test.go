@@ -34,10 +34,13 @@ type running struct {
 }
 
 // start runs an engine with some definitions until the test ends.
-func start(t testing.TB) *running {
+func start(t testing.TB, change ...func(*tasker.Config)) *running {
 	t.Helper()
 	store := memlog.New(memlog.Options{Partitions: 2})
 	config := tasker.Config{Store: store, Logger: quiet, Drain: -1}
+	for _, c := range change {
+		c(&config)
+	}
 	engine, err := tasker.New(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
