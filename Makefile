@@ -14,7 +14,7 @@ PACKAGES ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || ec
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint sim crash conformance bench microbench generate fuzz cover deploy-check up down clean ui ui-check ui-test
+.PHONY: help build test lint sim crash conformance bench microbench generate fuzz cover deploy-check up down clean ui ui-check ui-test ui-bench
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,7 +75,10 @@ ui-check: web/node_modules/.package-lock.json ## Check the web UI: types, lint, 
 	cd web && npm run typecheck && npm run lint && npm test && npm run size && npm run same
 
 ui-test: web/node_modules/.package-lock.json ## Use the web UI in a real browser, against the real server (needs Chromium)
-	cd web && npm run e2e
+	cd web && npm run e2e -- e2e/flows.test.mjs e2e/pages.test.mjs
+
+ui-bench: web/node_modules/.package-lock.json ## Measure the web UI in a real browser: first load, a graph of 5,000 steps, 1,000 events/s
+	cd web && npm run e2e -- e2e/performance.test.mjs
 
 web/node_modules/.package-lock.json: web/package-lock.json
 	cd web && npm ci
