@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -232,7 +233,9 @@ func TestAnEngineMeasuresWhatItDoes(t *testing.T) {
 		if left := families(t, registry); len(left) > 0 {
 			t.Errorf("%d metrics of an engine that has ended", len(left))
 		}
-	}, func(c *tasker.Config) { c.Metrics, c.Slots = registry, 2 })
+	}, func(c *tasker.Config) {
+		c.Metrics, c.Slots, c.Index = registry, 2, filepath.Join(t.TempDir(), "index.db")
+	})
 }
 
 func TestTwoEnginesNeedARegistryOrALabelEach(t *testing.T) {
