@@ -348,7 +348,7 @@ func TestASlowReaderIsCutOff(t *testing.T) {
 	defer slow.Body.Close()
 	text := strings.Repeat("x", 100<<10)
 	var ids []tasker.TaskID
-	for range 50 { // of three such texts each: far more than the buffers of a connection
+	for range 35 { // of three such texts each: far more than the buffers of a connection
 		receipt, err := w.engine.Submit(t.Context(), "order", map[string]any{"total": 1, "text": text}, tasker.InNamespace("shop"))
 		if err != nil {
 			t.Fatal(err)

@@ -240,6 +240,9 @@ func (m *tree) arrows() []string {
 			}
 		}
 		for _, dep := range p.Imports {
+			if why := overHTTP(p.ImportPath, dep); why != "" {
+				broken = append(broken, fmt.Sprintf("%s: %s", m.chain(p.ImportPath, dep), why))
+			}
 			if in(dep, "web") && !in(p.ImportPath, "cmd") {
 				broken = append(broken, fmt.Sprintf("%s: only a program carries the UI, whoever embeds the engine must not link it", m.chain(p.ImportPath, dep)))
 			}
@@ -253,6 +256,19 @@ func (m *tree) arrows() []string {
 	}
 	slices.Sort(broken)
 	return broken
+}
+
+// overHTTP says what is wrong with an import of the HTTP API, or by it: it stands above the face (ADR 13).
+func overHTTP(from, to string) string {
+	switch {
+	case in(to, "httpapi") && !in(from, "httpapi") && !in(from, "cmd") && !in(from, "examples"):
+		return "the HTTP API stands above everything but programs"
+	case !in(from, "httpapi") || to != module && !strings.HasPrefix(to, module+"/"):
+		return ""
+	case !slices.Contains([]string{module, module + "/domain", module + "/projections", module + "/projections/index"}, to) && !in(to, "httpapi"):
+		return "the HTTP API serves what the face has; what is missing there belongs there"
+	}
+	return ""
 }
 
 // sibling is the name of the subscriber that a package belongs to, "" for the contract and everything else.

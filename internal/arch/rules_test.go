@@ -99,6 +99,10 @@ func TestEveryRuleFindsWhatBreaksIt(t *testing.T) {
 		"the face links the UI":           {"x.go", imports("tasker", own+"web"), "imports follow the arrows", "only a program carries the UI"},
 		"the UI imports the engine":       {"web/x.go", imports("web", own+"domain"), "imports follow the arrows", "the UI is files"},
 		"the face links the server":       {"x.go", imports("tasker", own+"infra/natsserver"), "the face does not link the NATS server", "infra/natsserver -> github.com/nats-io/nats-server"},
+		"the face imports the HTTP API":   {"x.go", imports("tasker", own+"httpapi"), "imports follow the arrows", "github.com/tasker-go/tasker -> httpapi"},
+		"internals import the HTTP API":   {"internal/y/y.go", imports("y", own+"httpapi"), "imports follow the arrows", "above everything but programs"},
+		"the HTTP API imports infra":      {"httpapi/x.go", imports("httpapi", own+"infra/natslog"), "imports follow the arrows", "serves what the face has"},
+		"a program imports the HTTP API":  {"cmd/tasker/x.go", imports("main", own+"httpapi"), "", ""},
 		"domain reads the clock":          {"domain/x.go", "package domain\n\nimport t \"time\"\n\nvar x = t.Now()\n", "pure packages have no clock and no randomness", "domain/x.go:5: time.Now"},
 		"projections make ids":            {"projections/x.go", "package projections\n\nimport \"github.com/google/uuid\"\n\nvar x = uuid.New()\n", "pure packages have no clock and no randomness", "uuid.New"},
 		"a reactor throws dice":           {"subscribers/finalizer/x.go", "package finalizer\n\nimport \"math/rand/v2\"\n\nvar x = rand.Int()\n", "pure packages have no clock and no randomness", "math/rand/v2.Int"},
@@ -116,6 +120,8 @@ func TestEveryRuleFindsWhatBreaksIt(t *testing.T) {
 			write(t, root, map[string]string{
 				"internal/x/x.go":   imports("x", own+"infra/natslog"),
 				"taskertest/t.go":   "package taskertest\n",
+				"httpapi/auth/a.go": "package auth\n\nimport _ \"github.com/tasker-go/tasker\"\n",
+				"httpapi/h.go":      "package httpapi\n\nimport _ \"github.com/tasker-go/tasker/domain\"\n",
 				"internal/y/doc.go": "package y\n",
 			})
 			write(t, root, map[string]string{c.file: c.content})
