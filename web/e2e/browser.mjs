@@ -55,7 +55,7 @@ export async function newPage({ theme = 'light', width = 1280, height = 900 } = 
 
 /** A scenario: tried once more as a whole when it fails, with the reason of the first failure printed. */
 export function scenario(name, run, options = {}) {
-  test(name, { timeout: 240_000 }, async (t) => {
+  test(name, { timeout: long ? 1_200_000 : 240_000 }, async (t) => {
     for (let tries = 1; ; tries++) {
       const window = await newPage(options);
       try {

@@ -43,15 +43,17 @@ describe('performance', () => {
     const { id } = await submit(url, 'big', 'fan');
     await inState(url, id, 'complete');
     await page.addInitScript(observe);
+    const from = Date.now();
     await page.goto(`/tasks/${id}`);
     const canvas = page.locator('.dag-canvas[data-painted]');
     await canvas.waitFor();
+    const whole = Date.now() - from; // with the load of the page and the answer of the server
     const painted = Number(await canvas.getAttribute('data-painted'));
     assert.equal(await page.getByRole('grid').getAttribute('aria-rowcount'), '5001');
     const longest = await page.evaluate(() => Math.max(0, ...window.longTasks));
-    record({ dag_5000_paint_ms: painted, dag_5000_longest_task_ms: longest });
+    record({ dag_5000_paint_ms: painted, dag_5000_navigation_to_paint_ms: whole, dag_5000_longest_task_ms: longest });
     t.diagnostic(`painted after ${painted} ms, longest task ${longest} ms`);
-    assert.ok(painted < 2_000, `painted after ${painted} ms`);
+    assert.ok(whole < 2_000, `painted ${whole} ms after the navigation`);
 
     // The other views of the same task.
     for (const tab of ['Timeline', 'Events']) {
