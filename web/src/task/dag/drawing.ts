@@ -38,6 +38,8 @@ export const node = { width: 190, height: 58 };
 
 export interface NodeText {
   look: Appearance;
+  /** Of a step without a state: it looks like none. */
+  plain: boolean;
   name: string;
   second: string;
 }
@@ -46,7 +48,7 @@ export function nodeText(s: DagStep): NodeText {
   const look = appearance(s);
   const state = s.note ?? (s.state === undefined ? '' : textOf(look));
   const tries = s.attempt !== undefined && s.attempt > 1 ? `${state ? ' · ' : ''}try ${s.attempt}` : '';
-  return { look, name: shortened(s.name), second: state + tries };
+  return { look, plain: s.state === undefined, name: shortened(s.name), second: state + tries };
 }
 
 /** A name that fits: both ends of a long one, because many names differ at their end. */

@@ -26,6 +26,7 @@ export class LargePicture implements Drawing {
   readonly #observer: ResizeObserver;
   #steps: readonly DagStep[];
   #colours: Palette;
+  readonly #plain: boolean; // the graph of a definition
   #selected = -1;
   #view: View = { x: 0, y: 0, k: 1 };
   #edgesView: View | undefined; // of what is drawn in #edges
@@ -40,6 +41,7 @@ export class LargePicture implements Drawing {
     this.#onSelect = options.onSelect;
     this.#steps = steps;
     this.#looks = steps.map(appearance);
+    this.#plain = steps.every((s) => s.state === undefined);
     for (const [i, s] of steps.entries()) this.#index.set(s.name, i);
     this.layout = layout(steps, { nodeWidth: node.width, nodeHeight: node.height });
     for (const a of appearances) this.#icons.set(a, new Path2D(icons[a]));
@@ -245,7 +247,7 @@ export class LargePicture implements Drawing {
       if (!near) continue;
       c.strokeStyle = colours.colour[a];
       c.lineWidth = 2;
-      c.setLineDash(a === 'pending' ? [6, 4] : []);
+      c.setLineDash(a === 'pending' && !this.#plain ? [6, 4] : []);
       c.stroke();
     }
     c.setLineDash([]);
@@ -278,13 +280,13 @@ export class LargePicture implements Drawing {
   #write(c: CanvasRenderingContext2D, i: number, ink: string, colour: string): void {
     const p = this.layout.points[i]!;
     const t = nodeText(this.#steps[i]!);
-    const left = p.x - node.width / 2;
+    const left = p.x - node.width / 2 - (t.plain ? 20 : 0);
     c.save();
     c.translate(left + 10, p.y - 9);
     c.scale(18 / 16, 18 / 16);
     c.strokeStyle = colour;
     c.lineWidth = 1.7;
-    c.stroke(this.#icons.get(t.look)!);
+    if (!t.plain) c.stroke(this.#icons.get(t.look)!);
     c.restore();
     c.fillStyle = ink;
     c.font = `${fontSize}px system-ui, sans-serif`;

@@ -51,9 +51,9 @@ export class Picture implements Drawing {
     });
   }
 
-  #data(s: DagStep): { look: Appearance; label: string } {
+  #data(s: DagStep): { look: Appearance | 'plain'; label: string } {
     const t = nodeText(s);
-    const data = { look: t.look, label: t.second ? `${t.name}\n${t.second}` : t.name };
+    const data = { look: t.plain ? ('plain' as const) : t.look, label: t.second ? `${t.name}\n${t.second}` : t.name };
     this.#shown.set(s.name, `${data.look}\n${data.label}`);
     return data;
   }
@@ -132,7 +132,8 @@ function styles(colours: Palette): StylesheetJson {
         'text-max-width': `${node.width - 44}px`,
         'text-halign': 'center',
         'text-valign': 'center',
-        'text-margin-x': 12,
+        'border-color': colours.line,
+        'background-color': colours.ground.pending,
         'min-zoomed-font-size': 5,
         'overlay-opacity': 0,
         'background-width': 18,
@@ -162,6 +163,7 @@ function styles(colours: Palette): StylesheetJson {
         'border-style': a === 'pending' ? 'dashed' : 'solid',
         'background-color': colours.ground[a],
         'background-image': iconUrl(a, colours.colour[a]),
+        'text-margin-x': 12,
       },
     });
   }
