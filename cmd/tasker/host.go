@@ -133,14 +133,26 @@ func (h *host) apply(ctx context.Context, d *tasker.Definition) error {
 	return err
 }
 
-// settled reports whether every partition is open, or closed for good.
+// settled reports whether every partition is open, or closed for good. The engine says that it is ready after a partition is
+// open: in between it opens the partition's door for other processes.
 func (h *host) settled() bool {
+	owns := false
 	for _, p := range h.engine.Stats().Partitions {
 		if p.Phase != subscribers.Owning && p.Phase != subscribers.Closed {
 			return false
 		}
+		owns = owns || p.Phase == subscribers.Owning
 	}
-	return true
+	return !owns || h.ready()
+}
+
+func (h *host) ready() bool {
+	select {
+	case <-h.engine.Ready():
+		return true
+	default:
+		return false
+	}
 }
 
 // drain stops the engine: it starts no more steps, and gives those that run their time. A second call does nothing.

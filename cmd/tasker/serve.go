@@ -241,14 +241,18 @@ func (a *app) serveOn(ctx context.Context, h *host, f serveFlags, o hostOptions,
 	f.index.say(a)
 	f.outlets.say(a, o.config)
 	a.printf("handlers     %s, sleep%s\n", strings.Join(h.engine.Handlers(), ", "), exec)
-	select {
-	case <-h.engine.Ready():
+	switch {
+	case h.ready():
 		a.printf("ready\n")
+	case h.settled():
+		a.printf("not ready: every partition is closed\n")
 	default:
-		if h.settled() {
-			a.printf("not ready: every partition is closed\n")
-		} else {
-			a.printf("standing by: other engines own all partitions\n")
+		a.printf("standing by: other engines own all partitions\n")
+		select {
+		case <-h.engine.Ready():
+			a.printf("ready: it has taken over\n")
+		case <-h.done:
+		case <-ctx.Done():
 		}
 	}
 	select {

@@ -36,14 +36,16 @@ func (w *told) Write(p []byte) (int, error) {
 func (w *told) wait(t *testing.T, begin string) string {
 	t.Helper()
 	late := time.After(time.Minute)
+	var others []string
 	for {
 		select {
 		case line := <-w.lines:
+			others = append(others, line)
 			if strings.HasPrefix(line, begin) {
 				return line
 			}
 		case <-late:
-			t.Fatalf("it never said %q", begin)
+			t.Fatalf("it never said %q, but %q", begin, others)
 		}
 	}
 }
