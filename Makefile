@@ -13,6 +13,9 @@ PACKAGES ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || ec
 # The race detector needs a C compiler; Go says whether it found one.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
+# Otherwise every process with the race detector sleeps for a second at its end, to hear of races in goroutines that still run.
+export GORACE ?= atexit_sleep_ms=0
+
 .DEFAULT_GOAL := help
 .PHONY: help build test lint sim crash conformance bench microbench generate fuzz cover deploy-check up down clean ui ui-check ui-test ui-bench
 
@@ -37,8 +40,9 @@ sim: ## Run the simulation of the whole engine (SEEDS=10000)
 crash: ## Run the crash tests at full length: 20 kills, 60 s without NATS, 30 s of overload
 	go test $(RACE) ./internal/crashtest -crash.long -v -timeout 30m
 
-conformance: ## Run all conformance tests of stores on a cluster of three servers
+conformance: ## Run what make test leaves out: all tests of stores on three servers, the scripts of the command with the race detector
 	go test $(RACE) ./infra/natslog -run OnAClusterOfThree -natslog.long
+	go test $(RACE) ./cmd/tasker -run TestScripts -scripts.race
 
 bench: ## Measure this machine and write docs/performance.md (about six minutes)
 	TASKER_COMMIT=$$(git rev-parse --short=12 HEAD) go run ./bench/report -out docs/performance.md

@@ -20,9 +20,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tasker-go/tasker/infra/natsserver"
+	"github.com/tasker-go/tasker/internal/taskerbin"
 )
 
-var update = flag.Bool("update", false, "write what the commands print into the golden files of the scripts")
+var (
+	withRace = flag.Bool("scripts.race", false, "run the commands of the scripts with the race detector when the tests have it")
+	update   = flag.Bool("update", false, "write what the commands print into the golden files of the scripts")
+)
 
 // The test binary is `tasker` itself for the scripts.
 func TestMain(m *testing.M) {
@@ -62,10 +66,19 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	path := "" // of a tasker that goes before the one of TestMain
+	if raceEnabled && !*withRace {
+		dir := t.TempDir()
+		if _, err := taskerbin.Build(dir); err != nil {
+			t.Fatal(err)
+		}
+		path = dir + string(os.PathListSeparator)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", path+env.Getenv("PATH"))
 			env.Setenv("EXAMPLES", examples)
 			env.Setenv("TERM", "xterm-256color")
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // a race still ends the process with a code of its own

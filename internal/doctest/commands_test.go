@@ -3,12 +3,12 @@ package doctest
 import (
 	"bytes"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/tasker-go/tasker/internal/taskerbin"
 )
 
 // tasker builds the command, once.
@@ -25,28 +25,7 @@ var binary struct {
 	dir string // made by TestMain
 }
 
-var buildTasker = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(binary.dir, "tasker")
-	if runtime.GOOS == "windows" {
-		path += ".exe"
-	}
-	args := []string{"build", "-o", path}
-	if raceEnabled {
-		args = append(args, "-race") // shares what the tests have compiled
-	}
-	cmd := exec.Command("go", append(args, "../../cmd/tasker")...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", &buildError{err, out}
-	}
-	return path, nil
-})
-
-type buildError struct {
-	err error
-	out []byte
-}
-
-func (e *buildError) Error() string { return e.err.Error() + "\n" + string(e.out) }
+var buildTasker = sync.OnceValues(func() (string, error) { return taskerbin.Build(binary.dir) })
 
 // help is what --help prints about a verb, "" when there is no such verb.
 type help struct {

@@ -65,7 +65,7 @@ func withoutRaceDetector(t *testing.T) {
 	if os.Getenv(child) != "" {
 		t.Fatal("the test without the race detector has it")
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-race=false", "-count=1", "-run=^"+t.Name()+"$", "-v", ".")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-race=false", "-vet=off", "-count=1", "-run=^"+t.Name()+"$", "-v", ".")
 	cmd.Env = append(os.Environ(), child+"=1")
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)

@@ -37,7 +37,7 @@ func TestSimulation(t *testing.T) {
 	}
 	// A world has one goroutine, so the race detector makes it eight times slower for nothing. A few run with it, for the
 	// product's memory that worlds may share, and all of them in a test without it.
-	simulate(t, min(*seeds, 8))
+	simulate(t, min(*seeds, 4))
 	if !t.Failed() {
 		withoutRaceDetector(t)
 	}
@@ -47,7 +47,7 @@ func withoutRaceDetector(t *testing.T) {
 	if os.Getenv(child) != "" {
 		t.Fatal("the test without the race detector has it")
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-race=false", "-count=1", "-run=^TestSimulation$", "-v",
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-race=false", "-vet=off", "-count=1", "-run=^TestSimulation$", "-v",
 		"-timeout=60m", ".", "-args", fmt.Sprintf("-sim.seeds=%d", *seeds), fmt.Sprintf("-sim.commits=%d", *commits))
 	cmd.Env = append(os.Environ(), child+"=1")
 	out, err := cmd.CombinedOutput()

@@ -1,5 +1,5 @@
 //go:build race
 
-package doctest
+package main
 
 const raceEnabled = true
