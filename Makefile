@@ -5,6 +5,7 @@ GOLANGCI         := bin/golangci-lint-$(GOLANGCI_VERSION)
 
 SEEDS    ?= 10000
 FUZZTIME ?= 30s
+CHECKS   ?= 10000
 BENCH    ?= .
 
 # Many tests wait, for leases and for servers: twice as many packages as processors run at once.
@@ -17,7 +18,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 export GORACE ?= atexit_sleep_ms=0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint sim crash conformance bench microbench generate fuzz cover deploy-check up down clean ui ui-check ui-test ui-bench
+.PHONY: help build test lint sim crash conformance bench microbench generate fuzz properties cover deploy-check up down clean ui ui-check ui-test ui-bench
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +60,11 @@ fuzz: ## Run every fuzz test for FUZZTIME=30s
 			echo "$$dir $$f"; \
 			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
 		done; \
+	done
+
+properties: ## Search for what breaks the properties of the tests, with a new seed (CHECKS=10000)
+	@grep -rl --include='*_test.go' 'internal/sameseed' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
+		go test "$$dir" -args -rapid.seed=0 -rapid.checks=$(CHECKS) || exit 1; \
 	done
 
 cover: ## Measure the coverage of all packages by all tests, into cover.out and cover.html

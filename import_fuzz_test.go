@@ -15,6 +15,7 @@ import (
 
 	"github.com/tasker-go/tasker"
 	"github.com/tasker-go/tasker/domain"
+	_ "github.com/tasker-go/tasker/internal/sameseed"
 	"github.com/tasker-go/tasker/subscribers"
 )
 

@@ -114,7 +114,7 @@ func TestAReadAtAPositionContainsWhatWasWrittenThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	counts, err := engine.CountTasks(soon(t, 20*time.Second), tasker.TaskQuery{Namespace: "shop"}, end...)
+	counts, err := engine.CountTasks(soon(t, 20*time.Second), tasker.TaskQuery{Namespaces: []string{"shop"}}, end...)
 	if err != nil || counts.Total != n*each || counts.AtLeast {
 		t.Errorf("%d tasks are counted (%v), want %d", counts.Total, err, n*each)
 	}

@@ -16,11 +16,11 @@ import (
 
 // StuckQuery chooses among the tasks that do not move. Every field that is set must hold; the zero value takes all.
 type StuckQuery struct {
-	Namespace string        `json:"namespace,omitempty"`
-	Name      string        `json:"name,omitempty"` // of the definition
-	Reason    domain.Reason `json:"reason,omitempty"`
-	Limit     int           `json:"limit,omitempty"` // of tasks: 1 to MaxStuck, default DefaultStuck
-	After     string        `json:"after,omitempty"` // Next of the page before, with the same query; "" is the first page
+	Namespaces []string      `json:"namespaces,omitempty"` // any of them; none = all
+	Name       string        `json:"name,omitempty"`       // of the definition
+	Reason     domain.Reason `json:"reason,omitempty"`
+	Limit      int           `json:"limit,omitempty"` // of tasks: 1 to MaxStuck, default DefaultStuck
+	After      string        `json:"after,omitempty"` // Next of the page before, with the same query; "" is the first page
 }
 
 // Limits of Stuck.
@@ -258,5 +258,5 @@ func (q *StuckQuery) limit() int {
 
 // takes reports whether tasks of the definition are asked for.
 func (q *StuckQuery) takes(d *domain.Definition) bool {
-	return (q.Namespace == "" || q.Namespace == d.Namespace) && (q.Name == "" || q.Name == d.Name)
+	return (len(q.Namespaces) == 0 || slices.Contains(q.Namespaces, d.Namespace)) && (q.Name == "" || q.Name == d.Name)
 }

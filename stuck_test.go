@@ -110,7 +110,7 @@ func TestWhatStandsStillIsListedTheWorstFirstWithOneLinePerCause(t *testing.T) {
 			}
 		}
 		pagesOf(t, e, all)
-		if diff := cmp.Diff([]string{"no_handler 1 someday"}, lines(stuck(t, e, tasker.StuckQuery{Namespace: "shop"}))); diff != "" {
+		if diff := cmp.Diff([]string{"no_handler 1 someday"}, lines(stuck(t, e, tasker.StuckQuery{Namespaces: []string{"shop"}}))); diff != "" {
 			t.Error("of a namespace", diff)
 		}
 		if diff := cmp.Diff([]string{"task_failed 3 default.failing one permanent"}, lines(stuck(t, e, tasker.StuckQuery{Name: "failing"}))); diff != "" {

@@ -92,7 +92,7 @@ var indexQueries = []struct {
 	}},
 	{"in progress", func(_ *rand.Rand, q *index.TaskQuery) { q.States = []domain.State{domain.InProgress} }},
 	{"a definition, slowest", func(_ *rand.Rand, q *index.TaskQuery) {
-		q.Namespace, q.Name, q.Sort = "shop", "order", index.SortDuration
+		q.Namespaces, q.Name, q.Sort = []string{"shop"}, "order", index.SortDuration
 	}},
 	{"an initiator", func(r *rand.Rand, q *index.TaskQuery) { q.Initiator = indexInitiators[r.IntN(len(indexInitiators))] }},
 	{"an initiator, slowest", func(r *rand.Rand, q *index.TaskQuery) {

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	_ "github.com/tasker-go/tasker/internal/sameseed"
 )
 
 // ref computes SEMANTICS 2, 4 and 5 by loops over the steps, from the text and from nothing else of the package.

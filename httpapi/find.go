@@ -79,7 +79,7 @@ func (f *TaskFilter) query(ctx context.Context) (index.TaskQuery, error) {
 		EndedAfter: f.EndedAfter, EndedBefore: f.EndedBefore,
 	}
 	var err error
-	if q.Namespace, err = one(ctx, f.Namespace); err != nil {
+	if q.Namespaces, err = within(ctx, f.Namespace); err != nil {
 		return q, err
 	}
 	if q.States, err = states(f.State); err != nil {
@@ -180,7 +180,7 @@ func (s *server) allSteps(ctx context.Context, in *StepsInput) (*respond[index.S
 		Name: in.Name, Version: in.Version, Step: in.Step, Handler: in.Handler, ErrorKind: domain.ErrorKind(in.ErrorKind), Limit: in.Limit, After: in.After,
 	}
 	var err error
-	if q.Namespace, err = one(ctx, in.Namespace); err != nil {
+	if q.Namespaces, err = within(ctx, in.Namespace); err != nil {
 		return nil, err
 	}
 	if q.States, err = states(in.State); err != nil {
@@ -211,7 +211,7 @@ type AnalyticsInput struct {
 }
 
 func (s *server) analytics(ctx context.Context, in *AnalyticsInput) (*respond[index.Analytics], error) {
-	namespace, err := one(ctx, in.Namespace)
+	namespaces, err := within(ctx, in.Namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +220,7 @@ func (s *server) analytics(ctx context.Context, in *AnalyticsInput) (*respond[in
 	if err != nil {
 		return nil, err
 	}
-	q := index.AnalyticsQuery{Namespace: namespace, Name: in.Name, Version: in.Version, Since: in.Since, Until: in.Until, Top: in.Top}
+	q := index.AnalyticsQuery{Namespaces: namespaces, Name: in.Name, Version: in.Version, Since: in.Since, Until: in.Until, Top: in.Top}
 	return answer(s.service.Analyze(ctx, q, at...))
 }
 
@@ -233,12 +233,12 @@ type StuckInput struct {
 }
 
 func (s *server) stuck(ctx context.Context, in *StuckInput) (*respond[tasker.StuckPage], error) {
-	namespace, err := one(ctx, in.Namespace)
+	namespaces, err := within(ctx, in.Namespace)
 	if err != nil {
 		return nil, err
 	}
 	page, err := s.service.Stuck(ctx, tasker.StuckQuery{
-		Namespace: namespace, Name: in.Name, Reason: domain.Reason(in.Reason), Limit: in.Limit, After: in.After,
+		Namespaces: namespaces, Name: in.Name, Reason: domain.Reason(in.Reason), Limit: in.Limit, After: in.After,
 	})
 	return answer(page, err)
 }

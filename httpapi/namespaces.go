@@ -91,22 +91,6 @@ func within(ctx context.Context, asked string) ([]string, error) {
 	return []string{asked}, nil
 }
 
-// one is within for what knows at most one namespace: "" is all.
-func one(ctx context.Context, asked string) (string, error) {
-	spaces, err := within(ctx, asked)
-	switch {
-	case err != nil:
-		return "", err
-	case len(spaces) == 0:
-		return "", nil
-	case len(spaces) > 1:
-		return "", newProblem(http.StatusUnprocessableEntity, CodeInvalid,
-			fmt.Sprintf("query.namespace: %q is limited to %s: one of them has to be named", caller(ctx).Name, strings.Join(spaces, ", ")),
-			"send ?namespace="+spaces[0]).at("query.namespace", "it is missing")
-	}
-	return spaces[0], nil
-}
-
 func forbiddenNamespace(who *Identity, asked string) *Problem {
 	return newProblem(http.StatusForbidden, CodeForbidden,
 		fmt.Sprintf("%q is limited to the namespaces %s, and asks for %s", who.Name, strings.Join(who.Namespaces, ", "), shown(asked)),

@@ -45,7 +45,8 @@ func Critical(h History, parents func(step string) []string) CriticalPath {
 		chain = append(chain, at)
 		next := (*stepSpan)(nil)
 		for _, name := range parents(at.name) {
-			if p := steps[name]; p != nil && !p.seen && p.over() && (next == nil || next.end < p.end) {
+			// A step that an operator resolved early did not wait for a parent that ended after it.
+			if p := steps[name]; p != nil && !p.seen && p.over() && p.rank() < at.rank() && (next == nil || next.end < p.end) {
 				next = p
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tasker-go/tasker/domain"
+	_ "github.com/tasker-go/tasker/internal/sameseed"
 )
 
 // diamond is a -> b, c -> d.
@@ -72,6 +73,10 @@ func TestTheCriticalPathIsTheChainThatTheDurationComesFrom(t *testing.T) {
 		"a step that ended without running": {[]told{
 			begin(0, "a", 1), done(1, "a", 1), begin(1, "c", 1), done(2, "c", 1), {4, domain.StepSkipped{Step: "b"}}, begin(4, "d", 1), done(5, "d", 1),
 		}, []step{{"a", 1, 0}, {"b", 0, 3}, {"d", 1, 0}}, 5},
+		"a step that was resolved before its parent ended": {[]told{
+			begin(0, "a", 1), {1, domain.StepResolvedManually{Step: "b"}}, {1, domain.StepResolvedManually{Step: "c"}}, done(2, "a", 1),
+			begin(2, "d", 1), done(3, "d", 1),
+		}, []step{{"c", 0, 1}, {"d", 1, 1}}, 3},
 		"of a fork, what it has inherited": {[]told{
 			{0, domain.StepInherited{Step: "a"}}, {0, domain.StepInherited{Step: "c"}}, begin(2, "b", 1), done(5, "b", 1), begin(5, "d", 1), done(6, "d", 1),
 		}, []step{{"a", 0, 0}, {"b", 3, 2}, {"d", 1, 0}}, 6},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tasker-go/tasker"
 	"github.com/tasker-go/tasker/domain"
+	_ "github.com/tasker-go/tasker/internal/sameseed"
 )
 
 // drawn is a definition whose handlers have any names.

@@ -50,7 +50,7 @@ func newStatsCommand(a *app) *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&q.Namespace, "namespace", "", "only tasks of this namespace")
+	cmd.Flags().StringSliceVar(&q.Namespaces, "namespace", nil, "only tasks of this namespace; several: of any of them")
 	cmd.Flags().StringVar(&q.Name, "name", "", "only tasks of this definition")
 	cmd.Flags().StringVar(&q.Version, "version", "", "only tasks of this version of it")
 	cmd.Flags().StringVar(&since, "since", "", "only tasks that ended at or after this time, or so long ago: 2026-01-31T08:00:00Z, 24h, 7d")

@@ -61,7 +61,7 @@ func newStuckCommand(a *app) *cobra.Command {
 	}
 	f.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&q.Namespace, "namespace", "", "only tasks of this namespace")
+	flags.StringSliceVar(&q.Namespaces, "namespace", nil, "only tasks of this namespace; several: of any of them")
 	flags.StringVar(&q.Name, "name", "", "only tasks of this definition")
 	flags.StringVar(&reason, "reason", "", "only tasks that stand still for this reason, such as no_handler or task_failed")
 	flags.IntVar(&q.Limit, "limit", tasker.DefaultStuck, "at most so many tasks in a list")

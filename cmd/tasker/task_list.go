@@ -57,7 +57,7 @@ func (l *listFlags) add(cmd *cobra.Command) {
 	flags, q := cmd.Flags(), &l.query
 	flags.StringSliceVar(&l.states, "state", nil, "only tasks in these states, such as error or in_progress")
 	flags.StringVar(&q.Name, "name", "", "only tasks of this definition")
-	flags.StringVar(&q.Namespace, "namespace", "", "only tasks of this namespace")
+	flags.StringSliceVar(&q.Namespaces, "namespace", nil, "only tasks of this namespace; several: of any of them")
 	flags.StringVar(&l.dependentSystem, "dependent-system", "", "only tasks with a step that talks to this outside system; without an index")
 	flags.IntVar(&l.limit, "limit", 50, "at most so many")
 	flags.StringVar(&q.Version, "version", "", "index: only tasks of this version of the definition")
@@ -148,7 +148,10 @@ func (a *app) listTasks(ctx context.Context, c *connection, l *listFlags, index,
 		}
 	}
 	q := &l.query
-	tasks, err := c.Tasks(ctx, tasker.Filter{States: q.States, Name: q.Name, Namespace: q.Namespace, DependentSystem: l.dependentSystem, Limit: l.limit})
+	if len(q.Namespaces) > 1 {
+		return usageError("several namespaces need an index: serve has one unless --index is off")
+	}
+	tasks, err := c.Tasks(ctx, tasker.Filter{States: q.States, Name: q.Name, Namespace: strings.Join(q.Namespaces, ""), DependentSystem: l.dependentSystem, Limit: l.limit})
 	if err = a.some(c, err); err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -297,7 +296,7 @@ func TestARotatedKeyIsFoundAndTheOldOneEnds(t *testing.T) {
 	})
 	within(t, func() error {
 		if _, err := a.Authenticate(bearer(old)); !errors.Is(err, httpapi.ErrUnauthorized) {
-			return fmt.Errorf("a key that was taken away: %v", err)
+			return errors.Join(errors.New("a key that was taken away is still good"), err)
 		}
 		return nil
 	})

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	_ "github.com/tasker-go/tasker/internal/sameseed"
 )
 
 // encodings are the ways in which an echo may write a text.

@@ -25,7 +25,7 @@ const (
 // Analyze is index.Reader's.
 func (x *Index) Analyze(ctx context.Context, q index.AnalyticsQuery) (index.Analytics, error) {
 	a := index.Analytics{Definitions: []index.DefinitionStats{}, SlowestTasks: []index.TaskRow{}, SlowestSteps: []index.StepRow{}, MostRetried: []index.StepRow{}}
-	if err := errorOf(checkWords(map[string]string{"namespace": q.Namespace, "name": q.Name, "version": q.Version}), checkTimes("since", q.Since, q.Until)); err != nil {
+	if err := errorOf(checkSpaces(q.Namespaces), checkWords(map[string]string{"name": q.Name, "version": q.Version}), checkTimes("since", q.Since, q.Until)); err != nil {
 		return a, err
 	}
 	if q.Top < 0 || q.Top > maxTop {
@@ -40,7 +40,7 @@ func (x *Index) Analyze(ctx context.Context, q index.AnalyticsQuery) (index.Anal
 			z.high = index.HourOf(domain.InstantOf(q.Until.Add(time.Hour-time.Microsecond))) - 1
 		}
 		var err error
-		if z.kinds, err = kinds(c, q.Namespace, q.Name, q.Version); err != nil {
+		if z.kinds, err = kinds(c, q.Namespaces, q.Name, q.Version); err != nil {
 			return err
 		}
 		for i := range z.kinds {

@@ -49,7 +49,7 @@ func newFilter(x *Index, c *sqlite.Conn, q index.TaskQuery) (*filter, error) {
 	f.endedLow, f.endedHigh = span(q.EndedAfter, q.EndedBefore)
 	f.endedOnly = f.endedLow != math.MinInt64 || f.endedHigh != math.MaxInt64 || q.Sort == index.SortEnded || q.Sort == index.SortDuration
 	var err error
-	if f.kinds, err = kinds(c, q.Namespace, q.Name, q.Version); err != nil {
+	if f.kinds, err = kinds(c, q.Namespaces, q.Name, q.Version); err != nil {
 		return nil, err
 	}
 	f.allowed = make(map[int64]bool, len(f.kinds))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/infra/sqlite"
+	_ "github.com/tasker-go/tasker/internal/sameseed"
 	"github.com/tasker-go/tasker/internal/scenario"
 	"github.com/tasker-go/tasker/projections/index"
 )
@@ -108,7 +109,7 @@ func drawQuery(rt *rapid.T) index.TaskQuery {
 	for range rapid.IntRange(0, 3).Draw(rt, "filters") {
 		switch rapid.IntRange(0, 12).Draw(rt, "filter") {
 		case 0:
-			q.Namespace = rapid.SampledFrom([]string{"default", "shop", "none"}).Draw(rt, "namespace")
+			q.Namespaces = rapid.SliceOfN(rapid.SampledFrom([]string{"default", "shop", "none"}), 1, 3).Draw(rt, "namespaces")
 		case 1:
 			q.Name = rapid.SampledFrom([]string{"order", "bill"}).Draw(rt, "name")
 		case 2:

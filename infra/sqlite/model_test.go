@@ -132,7 +132,7 @@ func (b *book) complete(row *index.TaskRow, steps []index.StepRow, task *domain.
 // takes is the meaning of a query.
 func (m model) takes(q index.TaskQuery, r index.TaskRow) bool {
 	same := func(want, have string) bool { return want == "" || want == have }
-	if !same(q.Namespace, r.Namespace) || !same(q.Name, r.Name) || !same(q.Version, r.Version) || !same(q.Initiator, r.Initiator) ||
+	if len(q.Namespaces) > 0 && !slices.Contains(q.Namespaces, r.Namespace) || !same(q.Name, r.Name) || !same(q.Version, r.Version) || !same(q.Initiator, r.Initiator) ||
 		!same(q.Correlation, r.Correlation) || len(q.States) > 0 && !slices.Contains(q.States, r.State) ||
 		q.Waiting != "" && q.Waiting != r.Waiting || q.Paused != nil && *q.Paused != r.Paused {
 		return false

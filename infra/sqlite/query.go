@@ -56,10 +56,10 @@ func checkTasks(q *index.TaskQuery) error {
 	if err := checkStates(q.States); err != nil {
 		return err
 	}
-	if err := checkWords(map[string]string{
-		"namespace": q.Namespace, "name": q.Name, "version": q.Version, "waiting": string(q.Waiting), "initiator": q.Initiator,
+	if err := errorOf(checkSpaces(q.Namespaces), checkWords(map[string]string{
+		"name": q.Name, "version": q.Version, "waiting": string(q.Waiting), "initiator": q.Initiator,
 		"source_system": q.SourceSystem, "correlation": q.Correlation, "text": q.Text,
-	}); err != nil {
+	})); err != nil {
 		return err
 	}
 	if len(q.Tags) > maxTexts || len(q.Fields) > maxTexts {
@@ -97,8 +97,8 @@ func errorOf(errs ...error) error {
 }
 
 func checkSteps(q *index.StepQuery) error {
-	return errorOf(checkLimit(&q.Limit), checkStates(q.States), checkWords(map[string]string{
-		"namespace": q.Namespace, "name": q.Name, "version": q.Version, "step": q.Step, "handler": q.Handler, "error_kind": string(q.ErrorKind),
+	return errorOf(checkLimit(&q.Limit), checkStates(q.States), checkSpaces(q.Namespaces), checkWords(map[string]string{
+		"name": q.Name, "version": q.Version, "step": q.Step, "handler": q.Handler, "error_kind": string(q.ErrorKind),
 	}))
 }
 
@@ -116,6 +116,18 @@ func checkStates(states []domain.State) error {
 	for _, s := range states {
 		if !slices.Contains(domain.States, s) {
 			return wrong("states", "%d is no state", s)
+		}
+	}
+	return nil
+}
+
+func checkSpaces(namespaces []string) error {
+	if len(namespaces) > index.MaxNamespaces {
+		return wrong("namespace", "%d of them: at most %d", len(namespaces), index.MaxNamespaces)
+	}
+	for _, n := range namespaces {
+		if err := checkWords(map[string]string{"namespace": n}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -30,7 +30,7 @@ func TestHostileQueriesAreRefusedWithTheFieldToChange(t *testing.T) {
 		"sort":          {{Sort: "size"}, {Sort: "created; DROP TABLE task"}},
 		"limit":         {{Limit: -1}, {Limit: 501}},
 		"states":        {{States: []domain.State{99}}},
-		"namespace":     {{Namespace: long}, {Namespace: "\xff"}},
+		"namespace":     {{Namespaces: []string{long}}, {Namespaces: []string{"\xff"}}, {Namespaces: make([]string, 1001)}},
 		"initiator":     {{Initiator: long}},
 		"tags":          {{Tags: make([]string, 17)}, {Tags: []string{long}}},
 		"fields":        {{Fields: map[string]string{long: ""}}},
@@ -72,7 +72,7 @@ func TestAnyTextIsAQuery(t *testing.T) {
 		if _, err := x.Tasks(t.Context(), index.TaskQuery{Text: text}); err != nil && !errors.As(err, &wrong) {
 			t.Errorf("%q: %v", text, err)
 		}
-		for _, q := range []index.TaskQuery{{Namespace: text}, {Name: text}, {Version: text}, {Tags: []string{text}}, {Fields: map[string]string{text: text}}, {Waiting: domain.WaitReason(text)}} {
+		for _, q := range []index.TaskQuery{{Namespaces: []string{text}}, {Name: text}, {Version: text}, {Tags: []string{text}}, {Fields: map[string]string{text: text}}, {Waiting: domain.WaitReason(text)}} {
 			if page, err := x.Tasks(t.Context(), q); err != nil && !errors.As(err, &wrong) || len(page.Tasks) != 0 {
 				t.Errorf("%q: %d tasks, %v", text, len(page.Tasks), err)
 			}
@@ -177,7 +177,7 @@ func drawStepQuery(rt *rapid.T, m model) (q index.StepQuery) {
 		case 0:
 			q.Task = m.tasks[rapid.IntRange(0, len(m.tasks)-1).Draw(rt, "task")].ID
 		case 1:
-			q.Namespace = "shop"
+			q.Namespaces = []string{"shop", "none"}
 		case 2:
 			q.Name, q.Version = "order", "0.1.0"
 		case 3:
@@ -196,7 +196,7 @@ func drawStepQuery(rt *rapid.T, m model) (q index.StepQuery) {
 
 func takesStep(q index.StepQuery, s index.StepRow) bool {
 	same := func(want, have string) bool { return want == "" || want == have }
-	return (q.Task.IsZero() || q.Task == s.Task) && same(q.Namespace, s.Namespace) && same(q.Name, s.TaskName) && same(q.Version, s.Version) &&
+	return (q.Task.IsZero() || q.Task == s.Task) && (len(q.Namespaces) == 0 || slices.Contains(q.Namespaces, s.Namespace)) && same(q.Name, s.TaskName) && same(q.Version, s.Version) &&
 		same(q.Step, s.Step) && same(q.Handler, s.Handler) && (len(q.States) == 0 || slices.Contains(q.States, s.State)) &&
 		(q.ErrorKind == "" || s.Error != nil && s.Error.Kind == q.ErrorKind)
 }
@@ -221,7 +221,7 @@ func TestAnalyticsAreThoseOfEveryEventCounted(t *testing.T) {
 			}
 			var durations []time.Duration
 			states := map[domain.State]int64{}
-			for _, row := range m.list(index.TaskQuery{Namespace: d.Namespace, Name: d.Name, Version: d.Version}) {
+			for _, row := range m.list(index.TaskQuery{Namespaces: []string{d.Namespace}, Name: d.Name, Version: d.Version}) {
 				if states[row.State]++; row.State == domain.Complete {
 					durations = append(durations, row.Duration)
 				}

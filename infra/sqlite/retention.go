@@ -33,7 +33,7 @@ func (x *Index) removeBefore(then domain.Instant, most int) (removed int, err er
 	if err := x.ready(); err != nil {
 		return 0, err
 	}
-	list, err := kinds(x.writer, "", "", "")
+	list, err := kinds(x.writer, nil, "", "")
 	if err != nil {
 		return 0, err
 	}

@@ -119,7 +119,7 @@ func (l *stepList) found() ([]item, bool, error) {
 
 // walk goes through the tasks, the newest first.
 func (l *stepList) walk() error {
-	list, err := kinds(l.c, l.q.Namespace, l.q.Name, l.q.Version)
+	list, err := kinds(l.c, l.q.Namespaces, l.q.Name, l.q.Version)
 	if err != nil {
 		return err
 	}

@@ -22,17 +22,20 @@ type kind struct {
 }
 
 // kinds are those that a query takes, with their tasks counted.
-func kinds(c *sqlite.Conn, namespace, name, version string) ([]kind, error) {
+func kinds(c *sqlite.Conn, namespaces []string, name, version string) ([]kind, error) {
 	var list []kind
 	places := map[int64]int{}
-	if err := each(c, `SELECT id, namespace, name, version, hash FROM kind WHERE (?1 = '' OR namespace = ?1) AND (?2 = '' OR name = ?2) AND (?3 = '' OR version = ?3)
+	if err := each(c, `SELECT id, namespace, name, version, hash FROM kind WHERE (?1 = '' OR name = ?1) AND (?2 = '' OR version = ?2)
 		ORDER BY namespace, name, version`, func(s *sqlite.Stmt) error {
+		if len(namespaces) > 0 && !slices.Contains(namespaces, s.ColumnText(1)) {
+			return nil
+		}
 		k := kind{id: s.ColumnInt64(0), hash: s.ColumnText(4)}
 		k.Kind = index.Kind{Namespace: s.ColumnText(1), Name: s.ColumnText(2), Version: s.ColumnText(3)}
 		places[k.id] = len(list)
 		list = append(list, k)
 		return nil
-	}, namespace, name, version); err != nil {
+	}, name, version); err != nil {
 		return nil, err
 	}
 	err := each(c, `SELECT kind, state, n FROM counted WHERE n > 0`, func(s *sqlite.Stmt) error {

@@ -97,19 +97,18 @@ func TestC04UnknownFateStopsThePartition(t *testing.T) {
 		}
 		return faultnet.Fate{}
 	})
-	answers := make(chan error, 2)
-	for range 2 { // one in the commit under way, one behind it
-		go func() {
-			_, err := e.Submit(context.Background(), "single", nil)
-			answers <- err
-		}()
-		time.Sleep(50 * time.Millisecond) // the second comes into the next commit
-	}
 	store := openStore(t, srv.Connect)
 	stored := func() int {
 		return count(t, store, func(r domain.Record) bool { return r.Event.Type() == domain.TaskCreatedType })
 	}
+	answers := make(chan error, 2)
+	submit := func() {
+		_, err := e.Submit(context.Background(), "single", nil)
+		answers <- err
+	}
+	go submit()
 	eventually(t, "the commit to be stored", func() bool { return stored() == 6 })
+	go submit() // behind the commit under way
 	eventually(t, "the engine to ask again", func() bool { return dropped.Load() >= 3 })
 	if n := runs.Load(); n != 0 {
 		t.Errorf("%d handlers ran before the commit was known to be stored", n)

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tasker-go/tasker/domain"
+	_ "github.com/tasker-go/tasker/internal/sameseed"
 )
 
 // world is a drawn definition and what its handlers do: by step and counted execution of the round, so that it is the

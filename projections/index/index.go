@@ -31,11 +31,11 @@ type Reader interface {
 
 // TaskQuery chooses tasks. Every field that is set must hold; the zero value takes all, newest first.
 type TaskQuery struct {
-	Namespace    string            `json:"namespace,omitempty"`
-	Name         string            `json:"name,omitempty"`    // of the definition
-	Version      string            `json:"version,omitempty"` // of the definition
-	States       []domain.State    `json:"states,omitempty"`  // any of them
-	Waiting      domain.WaitReason `json:"waiting,omitempty"` // live tasks that wait for this
+	Namespaces   []string          `json:"namespaces,omitempty"` // any of them
+	Name         string            `json:"name,omitempty"`       // of the definition
+	Version      string            `json:"version,omitempty"`    // of the definition
+	States       []domain.State    `json:"states,omitempty"`     // any of them
+	Waiting      domain.WaitReason `json:"waiting,omitempty"`    // live tasks that wait for this
 	Paused       *bool             `json:"paused,omitempty"`
 	Initiator    string            `json:"initiator,omitempty"`
 	SourceSystem string            `json:"source_system,omitempty"`
@@ -59,6 +59,8 @@ type TaskQuery struct {
 const (
 	DefaultLimit = 50
 	MaxLimit     = 500
+	// MaxNamespaces is how many namespaces a query may name.
+	MaxNamespaces = 1000
 )
 
 // Sort is what a list is sorted by; what is equal is sorted by where in the log it was created, so that pages neither skip nor
@@ -149,16 +151,16 @@ type TaskPage struct {
 
 // StepQuery chooses steps. Every field that is set must hold; the zero value takes all, in the order of their tasks, newest first.
 type StepQuery struct {
-	Task      domain.TaskID    `json:"task,omitzero"`
-	Namespace string           `json:"namespace,omitempty"`
-	Name      string           `json:"name,omitempty"` // of the definition
-	Version   string           `json:"version,omitempty"`
-	Step      string           `json:"step,omitempty"`
-	Handler   string           `json:"handler,omitempty"`
-	States    []domain.State   `json:"states,omitempty"`
-	ErrorKind domain.ErrorKind `json:"error_kind,omitempty"`
-	Limit     int              `json:"limit,omitempty"` // 1 to MaxLimit, default DefaultLimit
-	After     string           `json:"after,omitempty"`
+	Task       domain.TaskID    `json:"task,omitzero"`
+	Namespaces []string         `json:"namespaces,omitempty"` // any of them
+	Name       string           `json:"name,omitempty"`       // of the definition
+	Version    string           `json:"version,omitempty"`
+	Step       string           `json:"step,omitempty"`
+	Handler    string           `json:"handler,omitempty"`
+	States     []domain.State   `json:"states,omitempty"`
+	ErrorKind  domain.ErrorKind `json:"error_kind,omitempty"`
+	Limit      int              `json:"limit,omitempty"` // 1 to MaxLimit, default DefaultLimit
+	After      string           `json:"after,omitempty"`
 }
 
 // StepRow is a step as a list shows it.
@@ -203,12 +205,12 @@ const MaxCount = 100_000
 // AnalyticsQuery chooses what is analyzed: tasks by the time of their end or failure, and executions of steps by that of theirs, in
 // whole hours.
 type AnalyticsQuery struct {
-	Namespace string    `json:"namespace,omitempty"`
-	Name      string    `json:"name,omitempty"`
-	Version   string    `json:"version,omitempty"`
-	Since     time.Time `json:"since,omitzero"` // rounded down to the hour; zero = from the beginning
-	Until     time.Time `json:"until,omitzero"` // rounded up to the hour; zero = up to now
-	Top       int       `json:"top,omitempty"`  // of the slowest and most retried, of tasks that ended or failed; 0 to 100, default 10
+	Namespaces []string  `json:"namespaces,omitempty"` // any of them
+	Name       string    `json:"name,omitempty"`
+	Version    string    `json:"version,omitempty"`
+	Since      time.Time `json:"since,omitzero"` // rounded down to the hour; zero = from the beginning
+	Until      time.Time `json:"until,omitzero"` // rounded up to the hour; zero = up to now
+	Top        int       `json:"top,omitempty"`  // of the slowest and most retried, of tasks that ended or failed; 0 to 100, default 10
 }
 
 // Analytics says how tasks and steps did.

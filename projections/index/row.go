@@ -242,7 +242,7 @@ func (q TaskQuery) Takes(r *Row) bool {
 }
 
 func (q TaskQuery) takesKind(k Kind) bool {
-	return (q.Namespace == "" || q.Namespace == k.Namespace) && (q.Name == "" || q.Name == k.Name) && (q.Version == "" || q.Version == k.Version)
+	return (len(q.Namespaces) == 0 || contains(q.Namespaces, k.Namespace)) && (q.Name == "" || q.Name == k.Name) && (q.Version == "" || q.Version == k.Version)
 }
 
 func contains[T comparable](list []T, x T) bool {
@@ -266,7 +266,7 @@ func between(at domain.Instant, after, before time.Time) bool {
 func (q StepQuery) Takes(r *Row, i int) bool {
 	t := r.Task
 	template, s := &t.Definition.Steps[i], &t.Steps[i]
-	if !q.Task.IsZero() && q.Task != t.ID || !(TaskQuery{Namespace: q.Namespace, Name: q.Name, Version: q.Version}).takesKind(r.Kind()) ||
+	if !q.Task.IsZero() && q.Task != t.ID || !(TaskQuery{Namespaces: q.Namespaces, Name: q.Name, Version: q.Version}).takesKind(r.Kind()) ||
 		q.Step != "" && q.Step != template.Name || q.Handler != "" && q.Handler != template.Handler || !stateIn(q.States, s.State) {
 		return false
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tasker-go/tasker/domain"
 	"github.com/tasker-go/tasker/infra/memlog"
+	_ "github.com/tasker-go/tasker/internal/sameseed"
 	"github.com/tasker-go/tasker/projections"
 )
 
