@@ -107,6 +107,7 @@ type Coordinator struct {
 	holds   atomic.Bool   // the executor may have free slots: ask the holders
 	watch   atomic.Bool   // a tap was opened: tell the machine
 	reached atomic.Uint64
+	reading chan struct{} // tasks that are being read from the log
 
 	mu       sync.Mutex
 	phase    Phase
@@ -163,7 +164,7 @@ type ack struct {
 // NewCoordinator makes the coordinator of one partition. Run starts it.
 func NewCoordinator(c Config) *Coordinator {
 	c.defaults()
-	return &Coordinator{Config: c, log: c.Store.Log(c.Partition), wake: make(chan struct{}, 1), reopen: make(chan struct{}, 1), phase: Away}
+	return &Coordinator{Config: c, log: c.Store.Log(c.Partition), wake: make(chan struct{}, 1), reopen: make(chan struct{}, 1), reading: make(chan struct{}, maxReading), phase: Away}
 }
 
 // Submit hands in a task. The answer comes when its first commit is stored; an error here means that nothing was

@@ -1,11 +1,13 @@
 package subscribers
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -339,5 +341,76 @@ func TestAPartitionThatIsBeingOpenedSleepsAlthoughInputsWait(t *testing.T) {
 		w := startOwner(t, store, "a", nil)
 		w.c.Report(taskID(1), domain.CompleteStep{Attempt: 1}) // of a handler that ran before
 		w.own()
+	})
+}
+
+// slowLog shares what it can read in a second among those who read.
+type slowLog struct {
+	domain.Log
+	readers atomic.Int64
+}
+
+func (l *slowLog) Read(ctx context.Context, sequence uint64) (domain.Message, error) {
+	n := l.readers.Add(1)
+	defer l.readers.Add(-1)
+	select {
+	case <-time.After(time.Duration(n) * 5 * time.Millisecond):
+		return l.Log.Read(ctx, sequence)
+	case <-ctx.Done():
+		return domain.Message{}, ctx.Err()
+	}
+}
+
+type slowStore struct {
+	*memlog.Store
+	log *slowLog
+}
+
+func (s *slowStore) Log(int) domain.Log { return s.log }
+
+// Those who ask for ended tasks after a takeover come all at once, give up after two seconds and ask again.
+func TestManyWhoAskForEndedTasksAreAllAnswered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := newStore()
+		log := &slowLog{Log: store.Log(0)}
+		w := startOwner(t, &slowStore{store, log}, "one", nil)
+		w.own()
+		const n = 300
+		for i := range n {
+			w.must(w.submit(chain(t, nil, "a", "b"), i+1))
+		}
+		time.Sleep(time.Second)
+		newest := make(chan []uint64, 1)
+		if err := w.c.Inspect(func(m *Machine) {
+			var list []uint64
+			for i := range n {
+				e, _ := m.State().Ended.Get(taskID(i + 1))
+				list = append(list, e.Last)
+			}
+			newest <- list
+		}, func(err error) { t.Error(err) }); err != nil {
+			t.Fatal(err)
+		}
+		last := <-newest
+		var late atomic.Int64
+		var all sync.WaitGroup
+		for i := range n {
+			all.Go(func() {
+				for {
+					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+					task, _, err := w.c.Ended(ctx, taskID(i+1), last[i])
+					cancel()
+					switch {
+					case err == nil && task.State == domain.Complete:
+						return
+					case !errors.Is(err, context.DeadlineExceeded) || late.Add(1) > 20*n:
+						t.Errorf("task %d: %+v %v", i, task, err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+		t.Logf("asked again %d times", late.Load())
 	})
 }

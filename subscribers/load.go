@@ -198,9 +198,19 @@ func (c *Coordinator) Skip(ctx context.Context, sequence uint64, reason string, 
 	return nil
 }
 
-// Ended reads a task that is not in memory from the log: last is the sequence of its newest commit, 0 when only its
-// id is known. ErrTaskNotFound when the log has nothing of it.
+// maxReading is how many tasks that are not in memory are read from the log at a time. Those who ask have little time and ask
+// again when it is over: of hundreds that are read side by side none would be done in time, again and again.
+const maxReading = 4
+
+// Ended reads a task that is not in memory from the log, after those that were asked for before: last is the sequence of its
+// newest commit, 0 when only its id is known. ErrTaskNotFound when the log has nothing of it.
 func (c *Coordinator) Ended(ctx context.Context, id domain.TaskID, last uint64) (*domain.Task, []domain.Record, error) {
+	select {
+	case c.reading <- struct{}{}:
+		defer func() { <-c.reading }()
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
 	if last == 0 {
 		var found bool
 		var err error

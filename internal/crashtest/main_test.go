@@ -248,6 +248,9 @@ func waitAll(t testing.TB, e *tasker.Engine, ids []tasker.TaskID) {
 		}
 	}
 	if n > 0 {
+		for _, p := range e.Stats().Partitions {
+			t.Logf("partition %d: %+v", p.Partition, p)
+		}
 		t.Fatalf("%d of %d tasks did not complete", n, len(ids))
 	}
 }
