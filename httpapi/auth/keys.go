@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -30,6 +31,7 @@ type unreachableKey struct{}
 type keySet struct {
 	url    string
 	client *http.Client
+	door   *seldom
 	clock  func() time.Time
 	logger *slog.Logger
 
@@ -40,8 +42,9 @@ type keySet struct {
 
 func newKeySet(url string, client *http.Client, clock func() time.Time, logger *slog.Logger) *keySet {
 	own := *client
-	own.Transport = &seldom{to: client.Transport, clock: clock}
-	k := &keySet{url: url, client: &own, clock: clock, logger: logger, since: clock()}
+	door := &seldom{to: client.Transport, clock: clock}
+	own.Transport = door
+	k := &keySet{url: url, client: &own, door: door, clock: clock, logger: logger, since: clock()}
 	k.current = k.fresh()
 	return k
 }
@@ -61,7 +64,7 @@ func (k *keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error
 	k.mu.Unlock()
 	if old {
 		next := k.fresh()
-		payload, err := next.VerifySignature(ctx, jwt)
+		payload, err := k.verify(ctx, next, jwt)
 		if !isUnreachable(err) {
 			k.mu.Lock()
 			k.current = next
@@ -73,13 +76,31 @@ func (k *keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error
 		k.since = k.clock().Add(keysAgain - keysMaxAge)
 		k.mu.Unlock()
 	}
-	payload, err := set.VerifySignature(ctx, jwt)
+	payload, err := k.verify(ctx, set, jwt)
 	if isUnreachable(err) {
 		if out, ok := ctx.Value(unreachableKey{}).(*error); ok {
 			*out = fmt.Errorf("the keys of the OIDC provider cannot be fetched: %w", err)
 		}
 	}
 	return payload, err
+}
+
+// verify refuses a token only after it has looked at the provider's keys itself. The library lets a call share the fetch of one
+// before it for a moment after that has ended, with keys of then, or its error.
+func (k *keySet) verify(ctx context.Context, set *oidc.RemoteKeySet, jwt string) ([]byte, error) {
+	const tries = 100 // a moment: what is wrong for another reason is not asked for for ever
+	for try := 1; ; try++ {
+		before := k.door.asked.Load()
+		payload, err := set.VerifySignature(ctx, jwt)
+		if err == nil || k.door.asked.Load() != before || try == tries {
+			return payload, err
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // unreachable is an error of the provider, not of a token.
@@ -98,6 +119,7 @@ func isUnreachable(err error) bool {
 type seldom struct {
 	to    http.RoundTripper
 	clock func() time.Time
+	asked atomic.Int64 // by the library
 
 	mu   sync.Mutex
 	at   time.Time
@@ -107,6 +129,7 @@ type seldom struct {
 
 // RoundTrip implements http.RoundTripper. Every error is an *unreachable, and every answer a 200 with JSON.
 func (s *seldom) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.asked.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.clock()
