@@ -137,20 +137,6 @@ function files(dist, path, res) {
 async function route(c) {
   const [a, b, ...rest] = c.path;
   const get = c.req.method === 'GET';
-  if (
-    c.namespaces.length > 1 &&
-    get &&
-    ['tasks', 'stuck', 'analytics'].includes(a) &&
-    (!b || b === 'count') &&
-    !c.q.get('namespace')
-  ) {
-    throw new Problem(
-      422,
-      'invalid_input',
-      'query.namespace: "ann" is limited to several: one of them has to be named',
-      'send ?namespace=',
-    );
-  }
   switch (a) {
     case 'me':
       return json(c, {

@@ -2,7 +2,6 @@
 // what it has changed.
 
 import { QueryClient, useQuery } from '@tanstack/react-query';
-import { useEffect } from 'react';
 import { api, retryDelay, retryRead } from './client';
 import type {
   Definition,
@@ -28,20 +27,6 @@ export function newQueryClient(): QueryClient {
 
 export const useMe = () =>
   useQuery({ queryKey: ['me'], queryFn: ({ signal }) => api<Me>(['me'], { signal }), staleTime: 60_000 });
-
-/**
- * The namespaces of a caller that is limited to several. The lists of the index know one or all: they have to be told which, and
- * `choose` is called with the first when none is chosen.
- */
-export function useOneNamespace(chosen: string, choose: (namespace: string) => void): string[] {
-  const { data } = useMe();
-  const namespaces = data?.namespaces ?? [];
-  const first = namespaces.length > 1 && chosen === '' ? namespaces[0] : undefined;
-  useEffect(() => {
-    if (first !== undefined) choose(first);
-  });
-  return namespaces.length > 1 ? namespaces : [];
-}
 
 /** The current definitions, of all namespaces when none is given. */
 export const useDefinitions = (namespace = '') =>

@@ -1,7 +1,7 @@
 import './analytics.css';
 import { SegmentedControl, Select, Skeleton } from '@mantine/core';
 import { Link, useLocation, useSearch } from 'wouter';
-import { useDefinitions, useOneNamespace } from '../../api/queries';
+import { useDefinitions } from '../../api/queries';
 import type { DefinitionStats, StepRow, TaskRow } from '../../api/types';
 import { count, duration, percent, shortId } from '../../components/format';
 import { IconChart } from '../../components/icons';
@@ -40,7 +40,6 @@ export default function AnalyticsPage() {
     const text = next.toString();
     go(`/analytics${text ? `?${text}` : ''}`, { replace: true });
   };
-  useOneNamespace(namespace, (n) => set({ namespace: n }));
   const ids = [
     ...new Set([
       ...(definitions.data ?? []).map((d) => `${d.namespace}/${d.name}`),

@@ -4,7 +4,7 @@ import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link, useLocation, useSearch } from 'wouter';
 import { api } from '../../api/client';
-import { useDefinitions, useOneNamespace, useStuck } from '../../api/queries';
+import { useDefinitions, useStuck } from '../../api/queries';
 import type { Stuck, StuckGroup } from '../../api/types';
 import { Fixes } from '../../components/Fixes';
 import { count, shortId } from '../../components/format';
@@ -22,7 +22,6 @@ export default function StuckPage() {
   const [, go] = useLocation();
   const choose = (n: string | null) =>
     go(n ? `/stuck?namespace=${encodeURIComponent(n)}` : '/stuck', { replace: true });
-  const limited = useOneNamespace(namespace, choose);
   const stuck = useStuck(namespace);
   const definitions = useDefinitions();
   const namespaces = [...new Set([...(definitions.data ?? []).map((d) => d.namespace), namespace])]
@@ -45,8 +44,7 @@ export default function StuckPage() {
           data={namespaces}
           value={namespace || null}
           onChange={choose}
-          clearable={limited.length === 0}
-          allowDeselect={limited.length === 0}
+          clearable
         />
       }
     >

@@ -17,13 +17,11 @@ export interface FilterBarProps {
   filters: Filters;
   onChange: (change: Partial<Filters>) => void;
   searchRef: RefObject<HTMLInputElement | null>;
-  /** of a caller that has to choose one of them; empty: any will do, and none */
-  namespaces: string[];
 }
 
 /** One box to search in, the definition, the time and the order; the rest behind "More". */
-export function FilterBar({ filters, onChange, searchRef, namespaces }: FilterBarProps) {
-  const [more, toggle] = useDisclosure(hasMore(filters) || namespaces.length > 0);
+export function FilterBar({ filters, onChange, searchRef }: FilterBarProps) {
+  const [more, toggle] = useDisclosure(hasMore(filters));
   const definitions = useDefinitions();
   const known = [...new Set([...(definitions.data ?? []).map((d) => d.namespace), filters.namespace])]
     .filter(Boolean)
@@ -81,14 +79,7 @@ export function FilterBar({ filters, onChange, searchRef, namespaces }: FilterBa
           </Button>
         )}
       </Group>
-      {more && (
-        <MoreFilters
-          filters={filters}
-          onChange={onChange}
-          namespaces={namespaces.length > 0 ? namespaces : known}
-          must={namespaces.length > 0}
-        />
-      )}
+      {more && <MoreFilters filters={filters} onChange={onChange} namespaces={known} />}
     </search>
   );
 }
@@ -107,7 +98,7 @@ function hasMore(f: Filters): boolean {
   );
 }
 
-function SearchBox({ filters, onChange, searchRef }: Omit<FilterBarProps, 'namespaces'>) {
+function SearchBox({ filters, onChange, searchRef }: FilterBarProps) {
   const shown = searchText(filters);
   const [typed, setTyped] = useState(shown);
   useEffect(() => setTyped(shown), [shown]);
@@ -142,7 +133,7 @@ const MORE: [keyof Filters & ('initiator' | 'source_system' | 'correlation' | 'v
   ['version', 'Version of the definition'],
 ];
 
-function MoreFilters({ filters, onChange, namespaces, must }: Omit<FilterBarProps, 'searchRef'> & { must: boolean }) {
+function MoreFilters({ filters, onChange, namespaces }: Omit<FilterBarProps, 'searchRef'> & { namespaces: string[] }) {
   return (
     <SimpleGrid cols={{ base: 1, xs: 2, md: 4 }} spacing="xs" className="filters-more">
       <Select
@@ -151,8 +142,7 @@ function MoreFilters({ filters, onChange, namespaces, must }: Omit<FilterBarProp
         data={namespaces}
         value={filters.namespace || null}
         onChange={(namespace) => onChange({ namespace: namespace ?? '', name: '', version: '' })}
-        clearable={!must}
-        allowDeselect={!must}
+        clearable
       />
       {MORE.map(([key, label]) => (
         <Settled key={key} label={label} value={filters[key]} onChange={(v) => onChange({ [key]: v })} />

@@ -2,7 +2,6 @@ import './tasks.css';
 import { Button, Skeleton } from '@mantine/core';
 import { useCallback, useMemo, useRef } from 'react';
 import { Link, useLocation, useSearch } from 'wouter';
-import { useOneNamespace } from '../../api/queries';
 import { CommandBox } from '../../components/CommandBox';
 import { count } from '../../components/format';
 import { IconPlus } from '../../components/icons';
@@ -30,7 +29,6 @@ export default function TasksPage() {
     },
     [filters, go],
   );
-  const namespaces = useOneNamespace(filters.namespace, (namespace) => change({ namespace }));
   const showNew = useCallback(() => {
     window.scrollTo({ top: 0 });
     list.restart();
@@ -54,7 +52,7 @@ export default function TasksPage() {
       }
     >
       <StateChips counts={list.counts} chosen={filters.states} onChange={(states) => change({ states })} />
-      <FilterBar filters={filters} onChange={change} searchRef={searchBox} namespaces={namespaces} />
+      <FilterBar filters={filters} onChange={change} searchRef={searchBox} />
       <div role="status" aria-live="polite" className="new-rows">
         {list.fresh > 0 && (
           <Button size="compact-sm" variant="light" onClick={showNew}>
