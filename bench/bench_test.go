@@ -35,3 +35,16 @@ func TestEveryShapeIsMeasured(t *testing.T) {
 		})
 	}
 }
+
+// What a benchmark of the index applies is an index.
+func TestIndexGrowthAppliesTasks(t *testing.T) {
+	points, err := bench.IndexGrowth(t.Context(), bench.IndexGrowthOptions{Dir: t.TempDir(), Tasks: 1_200, Step: 600, Batch: 300})
+	if err != nil || len(points) != 2 || points[1].Tasks != 1_200 {
+		t.Fatalf("%+v, %v", points, err)
+	}
+	for _, p := range points {
+		if p.Micros <= 0 || p.Bytes <= 0 {
+			t.Errorf("%+v", p)
+		}
+	}
+}

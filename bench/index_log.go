@@ -18,7 +18,7 @@ var indexDefinitions = []string{
 	`{"namespace":"billing","name":"invoice","steps":[{"name":"print","handler":"print"},{"name":"send","handler":"post","depends_on":["print"]}]}`,
 }
 
-// logMaker writes a log as an engine would have: tasks of several definitions, 300 in a commit, one in fifty failed, one in
+// logMaker writes a log as an engine would have: tasks of several definitions, one in fifty failed, one in
 // a hundred retried, one in thousand still there.
 type logMaker struct {
 	store   *memlog.Store
@@ -27,11 +27,34 @@ type logMaker struct {
 	encoder domain.Encoder
 	now     domain.Instant
 	last    []uint64
+	tasks   int
 	events  int
 	varied  bool
+	sink    func(domain.Commit) error // instead of the store
+
+	straddle int             // of 100 tasks, how many end in the next commit
+	rest     []domain.Record // of these
 }
 
+const tasksPerCommit = 300
+
 func makeLog(tasks, partitions int, varied bool) (*memlog.Store, int, error) {
+	m, err := newLogMaker(partitions, varied)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := m.adopt(partitions); err != nil {
+		return nil, 0, err
+	}
+	for i := 0; i < tasks; i += tasksPerCommit {
+		if err := m.commit(i/tasksPerCommit%partitions, partitions, min(tasksPerCommit, tasks-i)); err != nil {
+			return nil, 0, err
+		}
+	}
+	return m.store, m.events, nil
+}
+
+func newLogMaker(partitions int, varied bool) (*logMaker, error) {
 	m := &logMaker{
 		store: memlog.New(memlog.Options{Partitions: partitions}), random: rand.New(rand.NewPCG(1, 2)), // #nosec G404 -- a benchmark
 		now: domain.InstantOf(time.Now().Add(-24 * time.Hour)), last: make([]uint64, partitions), varied: varied,
@@ -39,37 +62,52 @@ func makeLog(tasks, partitions int, varied bool) (*memlog.Store, int, error) {
 	for _, text := range indexDefinitions {
 		def, err := domain.ParseDefinition([]byte(text))
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		m.defs = append(m.defs, def)
 	}
+	return m, nil
+}
+
+func (m *logMaker) adopt(partitions int) error {
 	for p := range partitions {
 		m.encoder.Begin(m.now)
 		for _, def := range m.defs {
 			m.encoder.Add(domain.Record{Event: domain.AdoptDefinition(def), At: m.now})
 		}
 		if err := m.finish(p); err != nil {
-			return nil, 0, err
+			return err
 		}
 	}
-	for i := 0; i < tasks; {
-		p := i / 300 % partitions
-		m.now += domain.Instant(m.random.IntN(20_000))
-		m.encoder.Begin(m.now)
-		for range 300 {
-			if i++; i <= tasks {
-				m.task(i, p, partitions)
-			}
-		}
-		if err := m.finish(p); err != nil {
-			return nil, 0, err
-		}
+	return nil
+}
+
+// commit writes some tasks.
+func (m *logMaker) commit(p, partitions, tasks int) error {
+	m.now += domain.Instant(m.random.IntN(20_000))
+	m.encoder.Begin(m.now)
+	for _, r := range m.rest {
+		r.At = m.now
+		m.encoder.Add(r)
 	}
-	return m.store, m.events, nil
+	m.rest = m.rest[:0]
+	for range tasks {
+		m.tasks++
+		m.task(m.tasks, p, partitions)
+	}
+	return m.finish(p)
 }
 
 func (m *logMaker) finish(p int) error {
 	id := fmt.Sprintf("bench-%d-%d", p, m.last[p])
+	if m.sink != nil {
+		m.last[p]++
+		c, err := domain.DecodeCommit(m.encoder.Finish(id), p, m.last[p])
+		if err != nil {
+			return err
+		}
+		return m.sink(c)
+	}
 	done := make(chan error, 1)
 	m.store.Log(p).Append(m.last[p], id, m.encoder.Finish(id), func(_ uint64, err error) { done <- err })
 	m.last[p]++
@@ -118,11 +156,15 @@ func (m *logMaker) task(n, p, partitions int) {
 	if def.Namespace != domain.DefaultNamespace {
 		create.Namespace = def.Namespace
 	}
-	id, at := m.id(p, partitions), m.now
+	id, at, n, late := m.id(p, partitions), m.now, 0, m.random.IntN(100) < m.straddle
 	add := func(e domain.Event) {
 		at += domain.Instant(m.random.IntN(3000))
-		m.encoder.Add(domain.Record{Event: e, At: at, Task: id})
 		m.events++
+		if n++; late && n > 6 {
+			m.rest = append(m.rest, domain.Record{Event: e, Task: id})
+			return
+		}
+		m.encoder.Add(domain.Record{Event: e, At: at, Task: id})
 	}
 	add(create)
 	add(domain.TaskStartRequested{})

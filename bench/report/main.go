@@ -46,7 +46,7 @@ func main() {
 
 // task is one job in a process of its own.
 type task struct {
-	Kind     string // run, overload, fill, again, live, snapshots, subscribers, telemetry, index, index engine
+	Kind     string // run, overload, fill, again, live, snapshots, subscribers, telemetry, index, index growth, index engine
 	Run      bench.Options
 	Dir      string
 	N        int
@@ -85,6 +85,8 @@ func runJob(text string) error {
 		result, err = bench.Telemetry(ctx, bench.TelemetryOptions{Dir: t.Dir, Rounds: t.N, Slice: time.Duration(t.Seconds * float64(time.Second))})
 	case "index":
 		result, err = bench.Index(ctx, bench.IndexOptions{Dir: t.Dir, Tasks: t.N})
+	case "index growth":
+		result, err = bench.IndexGrowth(ctx, bench.IndexGrowthOptions{Dir: t.Dir, Tasks: t.N, Step: t.N / 6})
 	case "index engine":
 		result, err = bench.IndexEngine(ctx, bench.IndexEngineOptions{Dir: t.Dir, Rounds: t.N, For: time.Duration(t.Seconds * float64(time.Second))})
 	case "snapshots":

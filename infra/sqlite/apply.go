@@ -86,10 +86,13 @@ func (x *Index) transact(f func(*applier) error) error {
 	if err := run(x.writer, `BEGIN IMMEDIATE`); err != nil {
 		return explainOpen(x.path, err)
 	}
-	a := &applier{c: x.writer, kinds: map[index.Kind]int64{}, counted: map[counted]int64{}}
+	a := &applier{x: x, c: x.writer, kinds: map[index.Kind]int64{}, counted: map[counted]int64{}, segments: segments{}}
 	err := f(a)
 	if err == nil {
 		err = a.count()
+	}
+	if err == nil {
+		err = a.segments.store(a.c)
 	}
 	if err == nil && a.texts {
 		err = exec(a.c, `UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'texts'`)
@@ -106,10 +109,12 @@ func (x *Index) transact(f func(*applier) error) error {
 
 // applier writes within one transaction.
 type applier struct {
-	c       *sqlite.Conn
-	kinds   map[index.Kind]int64
-	counted map[counted]int64
-	texts   bool // some have changed
+	x        *Index
+	c        *sqlite.Conn
+	kinds    map[index.Kind]int64
+	counted  map[counted]int64
+	segments segments
+	texts    bool // some have changed
 }
 
 type counted struct {
@@ -132,7 +137,13 @@ func (a *applier) batch(b *index.Batch) error {
 		return err
 	}
 	for i := range b.Writes {
-		if err := a.write(&b.Writes[i], insert, update); err != nil {
+		err := a.write(&b.Writes[i], insert, update)
+		if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultConstraint {
+			if err = a.supersede(b.Writes[i].ID); err == nil {
+				err = a.write(&b.Writes[i], insert, update)
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("task %s: %w", b.Writes[i].ID, err)
 		}
 	}
@@ -182,15 +193,22 @@ func (a *applier) write(w *index.Write, insert, update *sqlite.Stmt) error {
 		return err
 	}
 	var at int
+	var segmented *segmented
+	var segment int64
 	s := update
 	if w.New {
+		if segmented, err = a.segments.of(a.c, kind); err != nil {
+			return err
+		}
+		segment = segmented.next()
 		s = insert
 		s.BindInt64(1, w.Num)
 		s.BindBytes(2, w.ID[:])
 		s.BindInt64(3, kind)
-		s.BindInt64(5, int64(w.Created))
-		s.BindInt64(4, int64(w.State))
-		at = 6
+		s.BindInt64(4, segment)
+		s.BindInt64(5, int64(w.State))
+		s.BindInt64(6, int64(w.Created))
+		at = 7
 	} else {
 		s.BindInt64(1, int64(w.State))
 		s.BindInt64(11, w.Num)
@@ -209,14 +227,25 @@ func (a *applier) write(w *index.Write, insert, update *sqlite.Stmt) error {
 	if err := s.Reset(); err != nil {
 		return err
 	}
-	if !w.New {
-		if a.c.Changes() == 0 {
-			return nil // it was removed: its retention had passed
-		}
+	switch {
+	case w.New:
+		segmented.count(segment, 1)
+	case a.c.Changes() == 0:
+		return nil // it was removed: its retention had passed
+	default:
 		a.counted[counted{kind, w.OldState}]--
 	}
 	a.counted[counted{kind, w.State}]++
 	return a.findable(w)
+}
+
+// supersede removes a task whose id a new one has: its key was used again when the window of idempotency had passed.
+func (a *applier) supersede(id domain.TaskID) error {
+	num, err := number(a.c, `SELECT num FROM task WHERE id = ?`, id[:])
+	if err != nil {
+		return err
+	}
+	return a.remove(num)
 }
 
 func flags(w *index.Write) (bits int64) {

@@ -25,7 +25,7 @@ const (
 	dutyBeside = 0.38 // when others fill them: then the engine does what it is asked to, and so has the index to
 	dutyMost   = 2 * time.Second
 	// dutyAll is what a batch costs in all, as a multiple of what applying it does: delivered, decoded, folded, and cleaned up behind.
-	dutyAll = 2.6
+	dutyAll = 3.2
 )
 
 // look sees whether the processors are full.

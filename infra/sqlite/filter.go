@@ -20,7 +20,7 @@ import (
 const (
 	maxProbe = 20_000 // tasks that have one thing, to look them up instead of walking
 	maxTake  = 5_000  // tasks that are looked at, if they are all that there can be
-	maxWalk  = 8_000  // tasks that are looked at while walking; then the page ends where the walk came to
+	maxWalk  = 6_500  // tasks that are looked at while walking; then the page ends where the walk came to
 	maxMatch = 50_000 // tasks with the words of a text that are remembered while walking
 	maxAsked = 2_000  // tasks that are asked one by one whether they have the words, when there are more
 )

@@ -80,7 +80,7 @@ func TestHoweverTheLogIsReadTheIndexIsThatOfEveryTaskFoldedAlone(t *testing.T) {
 	})
 }
 
-func compareModel(rt *rapid.T, m model, live map[string]any) {
+func compareModel(rt interface{ Fatalf(string, ...any) }, m model, live map[string]any) {
 	byID := func(a, b index.TaskRow) int { return slices.Compare(a.ID[:], b.ID[:]) }
 	tasks := slices.Clone(live["tasks by created"].([]index.TaskRow))
 	slices.SortFunc(tasks, byID)

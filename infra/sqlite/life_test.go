@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -381,6 +382,63 @@ func TestWhatEndedLongAgoLeavesTheIndex(t *testing.T) {
 			t.Fatal(err)
 		}
 		reach(t, x, b.end())
+	}
+}
+
+// The window of idempotency of an ended task has passed, and its key is used again.
+func TestAnIdThatIsUsedAgainNamesTheNewTask(t *testing.T) {
+	for name, o := range map[string]sqlite.FollowOptions{
+		"each commit a batch": {Batch: 1, Pace: time.Nanosecond},
+		"all in one":          {Batch: 1000, Pace: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBook(t, 1)
+			id := domain.KeyedTaskID("default", "order", "again")
+			use := func(tag string, cmd domain.Command) {
+				run := scenario.New(b.defs[0], scenario.AllSlots)
+				if err := run.Submit(domain.CreateTask{Context: domain.Inline(json.RawMessage(`{"customer":{"id":"c1"},"express":true}`)), Tags: []string{tag}}); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := run.Do(cmd); err != nil {
+					t.Fatal(err)
+				}
+				b.prev[id], b.tasks[id] = 0, nil
+				for _, r := range run.Log {
+					r.Task, r.Prev = id, b.prev[id]
+					b.commit(t, 0, []domain.Record{r})
+				}
+			}
+			x := openIndex(t, "", b.store.Data())
+			if o.Batch == 1 {
+				follow(t, x, b.store, o)
+			}
+			use("silver", domain.CancelTask{Reason: "enough"})
+			if o.Batch == 1 {
+				reach(t, x, b.end())
+			}
+			use("gold", domain.CancelTask{Reason: "no"})
+			use("new", domain.PauseTask{Reason: "lunch"})
+			if o.Batch > 1 {
+				follow(t, x, b.store, o)
+			}
+			reach(t, x, b.end())
+			check := func() {
+				t.Helper()
+				compareModel(t, b.model(t), everything(t, x))
+				for tag, want := range map[string]int{"silver": 0, "gold": 0, "new": 1} {
+					for _, q := range []index.TaskQuery{{Tags: []string{tag}}, {Text: tag}} {
+						if page, err := x.Tasks(t.Context(), q); err != nil || len(page.Tasks) != want {
+							t.Errorf("%+v: %d tasks, %v; want %d", q, len(page.Tasks), err, want)
+						}
+					}
+				}
+			}
+			check()
+			if err := x.Rebuild(t.Context(), b.store, nil); err != nil {
+				t.Fatal(err)
+			}
+			check()
+		})
 	}
 }
 

@@ -23,19 +23,22 @@ const (
 )
 
 // order is what a list is sorted by.
-type order struct{ column, index, only string }
+type order struct {
+	column, index, only string
+	segments            bool // the index has them
+}
 
 var orders = map[index.Sort]order{
-	index.SortCreated:  {"created", "task_created", ""},
-	index.SortUpdated:  {"updated", "task_updated", ""},
-	index.SortEnded:    {"ended", "task_ended", " AND ended > 0"},
-	index.SortDuration: {"duration", "task_duration", " AND ended > 0"},
-	index.SortRetries:  {"retries", "task_retries", " AND retries > 0"},
+	index.SortCreated:  {"created", "task_created", "", false},
+	index.SortUpdated:  {"updated", "task_updated", "", false},
+	index.SortEnded:    {"ended", "task_ended", " AND ended > 0", false},
+	index.SortDuration: {"duration", "task_duration", " AND ended > 0", true},
+	index.SortRetries:  {"retries", "task_retries", " AND retries > 0", false},
 }
 
 var (
-	bySlowest = order{"slowest", "task_slowest", " AND ended > 0"}
-	byTries   = order{"tries", "task_tries", " AND tries > 0"}
+	bySlowest = order{"slowest", "task_slowest", " AND ended > 0", true}
+	byTries   = order{"tries", "task_tries", " AND tries > 0", false}
 )
 
 func wrong(field, format string, args ...any) error {

@@ -58,7 +58,7 @@ func (x *Index) removeBefore(then domain.Instant, most int) (removed int, err er
 	}
 	return len(nums), x.transact(func(a *applier) error {
 		for _, num := range nums {
-			if err := a.remove(x, num); err != nil {
+			if err := a.remove(num); err != nil {
 				return err
 			}
 		}
@@ -66,8 +66,8 @@ func (x *Index) removeBefore(then domain.Instant, most int) (removed int, err er
 	})
 }
 
-func (a *applier) remove(x *Index, num int64) error {
-	row, err := x.rowOf(a.c, num)
+func (a *applier) remove(num int64) error {
+	row, err := a.x.rowOf(a.c, num)
 	if err != nil || row == nil {
 		return err
 	}
@@ -80,5 +80,11 @@ func (a *applier) remove(x *Index, num int64) error {
 	if err := a.findable(&w); err != nil {
 		return err
 	}
-	return exec(a.c, `DELETE FROM task WHERE num = ?`, num)
+	return each(a.c, `DELETE FROM task WHERE num = ? RETURNING segment`, func(s *sqlite.Stmt) error {
+		segmented, err := a.segments.of(a.c, kind)
+		if err == nil {
+			segmented.count(s.ColumnInt64(0), -1)
+		}
+		return err
+	}, num)
 }

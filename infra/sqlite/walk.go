@@ -47,15 +47,16 @@ func kinds(c *sqlite.Conn, namespaces []string, name, version string) ([]kind, e
 	return list, err
 }
 
-// stream is the tasks of one kind in one state, in an order.
+// stream is the tasks of one kind in one state, and of one segment when the index has segments, in an order.
 type stream struct {
-	kind   int64
-	state  domain.State
-	values []found
-	next   int
-	last   item
-	chunk  int
-	over   bool
+	kind    int64
+	segment int64
+	state   domain.State
+	values  []found
+	next    int
+	last    item
+	chunk   int
+	over    bool
 }
 
 // item is a task with what it is sorted by.
@@ -71,6 +72,7 @@ type found struct {
 type walker struct {
 	statement *sqlite.Stmt
 	ascending bool
+	segments  bool
 	low, high int64 // of the value, both included
 	streams   []*stream
 	examined  int
@@ -78,7 +80,7 @@ type walker struct {
 
 // newWalker starts behind a place; nil = at the beginning. condition is SQL that says what is taken; "" is everything.
 func newWalker(c *sqlite.Conn, by order, ascending bool, list []kind, states []domain.State, low, high int64, after *place, when condition) (*walker, error) {
-	w := &walker{ascending: ascending, low: low, high: high}
+	w := &walker{ascending: ascending, segments: by.segments, low: low, high: high}
 	start := item{math.MaxInt64, math.MaxInt64}
 	if ascending {
 		start = item{math.MinInt64, math.MinInt64}
@@ -86,24 +88,30 @@ func newWalker(c *sqlite.Conn, by order, ascending bool, list []kind, states []d
 	if after != nil {
 		start = item{after.Value, after.Num}
 	}
+	segments, of, err := segmentsOf(c, by)
+	if err != nil {
+		return nil, err
+	}
 	for _, k := range list {
 		for _, state := range domain.States {
-			if k.n[state] > 0 && (len(states) == 0 || slices.Contains(states, state)) {
-				w.streams = append(w.streams, &stream{kind: k.id, state: state, last: start})
+			if k.n[state] == 0 || len(states) > 0 && !slices.Contains(states, state) {
+				continue
+			}
+			for _, segment := range segments(k.id) {
+				w.streams = append(w.streams, &stream{kind: k.id, segment: segment, state: state, last: start})
 			}
 		}
 	}
 	for _, s := range w.streams {
-		s.chunk = max(100/len(w.streams), 8)
+		s.chunk = max(100/len(w.streams), 2)
 	}
 	compare, direction := "<", "DESC"
 	if ascending {
 		compare, direction = ">", "ASC"
 	}
-	var err error
-	w.statement, _, err = c.PrepareTransient(fmt.Sprintf(`SELECT %[1]s, num, %[6]s FROM task INDEXED BY %[2]s WHERE kind = :kind AND state = :state%[3]s
+	w.statement, _, err = c.PrepareTransient(fmt.Sprintf(`SELECT %[1]s, num, %[6]s FROM task INDEXED BY %[2]s WHERE kind = :kind AND state = :state%[7]s%[3]s
 		AND %[1]s BETWEEN :low AND :high AND (%[1]s %[4]s :value OR (%[1]s = :value AND num %[4]s :num)) ORDER BY %[1]s %[5]s, num %[5]s LIMIT :limit`,
-		by.column, by.index, by.only, compare, direction, cmp.Or(when.text, "1")))
+		by.column, by.index, by.only, compare, direction, cmp.Or(when.text, "1"), of))
 	if err == nil && when.waiting != "" {
 		w.statement.SetText(":waiting", when.waiting)
 	}
@@ -129,6 +137,9 @@ func (w *walker) fill(s *stream) error {
 		":kind": s.kind, ":state": int64(s.state), ":low": low, ":high": high, ":value": s.last.value, ":num": s.last.num, ":limit": int64(s.chunk),
 	} {
 		q.SetInt64(name, n)
+	}
+	if w.segments {
+		q.SetInt64(":segment", s.segment)
 	}
 	for {
 		more, err := q.Step()

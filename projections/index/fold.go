@@ -116,11 +116,17 @@ func (f *Folder) definition(ctx context.Context, hash string) (*domain.Definitio
 
 // row finds or makes the row that the record is about; nil when there is none.
 func (f *Folder) row(ctx context.Context, r *domain.Record) (*Row, error) {
-	if f.last != nil && f.last.Task.ID == r.Task {
+	created, isNew := r.Event.(domain.TaskCreated)
+	first := isNew && r.Prev == 0
+	if f.last != nil && f.last.Task.ID == r.Task && !first {
 		return f.last, nil
 	}
 	row := f.rows[r.Task]
-	created, isNew := r.Event.(domain.TaskCreated)
+	if row != nil && first && !row.Task.State.Live() { // the key of a task that has ended was used again
+		f.leave(row)
+		f.forget(row)
+		row = nil
+	}
 	if row == nil && (!isNew || r.Prev != 0) {
 		var err error
 		if row, err = f.store.Load(ctx, r.Task); err != nil {
@@ -160,12 +166,17 @@ func (f *Folder) keep(row *Row) {
 	f.steps += 1 + len(row.steps)
 }
 
-// touch takes a row into the batch.
-func (f *Folder) touch(row *Row) {
+// leave takes a row out of those that may leave memory.
+func (f *Folder) leave(row *Row) {
 	if row.older != nil {
 		row.older.newer, row.newer.older = row.newer, row.older
 		row.older, row.newer = nil, nil
 	}
+}
+
+// touch takes a row into the batch.
+func (f *Folder) touch(row *Row) {
+	f.leave(row)
 	row.dirty = true
 	f.batch.rows = append(f.batch.rows, row)
 }
@@ -393,6 +404,7 @@ func (f *Folder) Applied(b *Batch) {
 	for _, row := range b.rows {
 		switch {
 		case row.dirty || row.older != nil: // it is in the batch behind this one, or it was there
+		case f.rows[row.Task.ID] != row: // its id has another task now
 		case !row.Task.State.Live():
 			f.forget(row)
 		default:
@@ -402,8 +414,7 @@ func (f *Folder) Applied(b *Batch) {
 	}
 	for f.steps > f.limits.Steps && f.newest.newer != f.newest {
 		row := f.newest.newer
-		row.older.newer, row.newer.older = row.newer, row.older
-		row.older, row.newer = nil, nil
+		f.leave(row)
 		f.forget(row)
 	}
 }
