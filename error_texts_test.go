@@ -40,6 +40,7 @@ func TestTextsOfErrorsSayWhatWhyAndWhatToDo(t *testing.T) {
 		{"a key with another input", ErrIdempotencyMismatch},
 		{"an event of a newer version", &subscribers.FrozenError{Task: id, Event: "step.teleported", Version: 1}},
 		{"the task failed", &TaskFailedError{ID: id, State: domain.Error, Reason: domain.FailStepsInError, Steps: []string{"pay"}, Errors: map[string]string{"pay": "card declined"}}},
+		{"a definition of another namespace", &DefinitionNotFoundError{Namespace: "default", Name: "shop.order", Known: []string{"billing.order@1.0.0", "shop.order@1.0.0"}}},
 		{"no such definition", &DefinitionNotFoundError{Namespace: "default", Name: "ordr", Known: []string{"default.order@1.0.0"}}},
 	} {
 		fmt.Fprintf(&text, "%s\n    %s\n", e.when, e.err)

@@ -80,7 +80,19 @@ func (e *DefinitionNotFoundError) Error() string {
 	if len(e.Known) > 0 {
 		known = "there are: " + strings.Join(e.Known, ", ")
 	}
-	return fmt.Sprintf("no definition %q in namespace %q (%s); %s", e.Name, e.Namespace, version, known)
+	return fmt.Sprintf("no definition %q in namespace %q (%s); %s%s", e.Name, e.Namespace, version, known, e.elsewhere())
+}
+
+// elsewhere says that another namespace has the name, if it does. Names have no dots: one with a dot was meant as namespace and name.
+func (e *DefinitionNotFoundError) elsewhere() string {
+	for _, full := range e.Known {
+		path, _, _ := strings.Cut(full, "@")
+		namespace, name, _ := strings.Cut(path, ".")
+		if namespace != e.Namespace && (name == e.Name || path == e.Name) {
+			return fmt.Sprintf("; %q is in namespace %q, which has to be named", name, namespace)
+		}
+	}
+	return ""
 }
 
 // TaskFailedError: the task ended, but not well. Wait returns it.

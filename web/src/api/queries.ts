@@ -16,10 +16,23 @@ import type {
   VerbReceipt,
 } from './types';
 
+/** How long an answer stays when no view shows it any more: long enough to go back, in milliseconds. */
+const stays = 60_000;
+
+/** The same of a task, whose answers may be megabytes. */
+export const taskStays = 5_000;
+
 export function newQueryClient(): QueryClient {
   return new QueryClient({
     defaultOptions: {
-      queries: { retry: retryRead, retryDelay, staleTime: 1_000, refetchOnWindowFocus: true, networkMode: 'always' },
+      queries: {
+        gcTime: stays,
+        retry: retryRead,
+        retryDelay,
+        staleTime: 1_000,
+        refetchOnWindowFocus: true,
+        networkMode: 'always',
+      },
       mutations: { retry: false, networkMode: 'always' },
     },
   });
@@ -80,6 +93,7 @@ export const useTask = (id: string, at = '') =>
   useQuery({
     queryKey: ['task', id, 'state', at],
     queryFn: ({ signal }) => api<Task>(['tasks', id], { signal, query: { at } }),
+    gcTime: taskStays,
   });
 
 export const useExplain = (id: string, step = '', enabled = true) =>

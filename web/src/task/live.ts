@@ -2,7 +2,7 @@ import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-quer
 import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import { api } from '../api/client';
 import type { StreamState } from '../api/events';
-import { useTask } from '../api/queries';
+import { taskStays, useTask } from '../api/queries';
 import type { Execution, History, Json, Step, StepLog, Task } from '../api/types';
 import { useEvents } from '../api/useEvents';
 import { EventLog, keepDefault, type LogState } from './eventLog';
@@ -111,7 +111,7 @@ export function usePast(id: string, at: string | undefined, shape: Task | undefi
     queryFn: ({ signal }) => api<History>(['tasks', id, 'history'], { signal, timeout: 60_000 }),
     enabled,
     staleTime: Number.POSITIVE_INFINITY,
-    gcTime: 60_000,
+    gcTime: taskStays,
     structuralSharing: false,
     refetchOnWindowFocus: false,
   });
@@ -136,7 +136,7 @@ export function usePast(id: string, at: string | undefined, shape: Task | undefi
     queryFn: ({ signal }) => api<Task>(['tasks', id], { signal, query: { at: settled } }),
     enabled: enabled && settled !== undefined,
     staleTime: Number.POSITIVE_INFINITY, // the past does not change
-    gcTime: 60_000,
+    gcTime: taskStays,
     placeholderData: keepPreviousData,
     refetchOnWindowFocus: false,
   });

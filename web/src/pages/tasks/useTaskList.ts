@@ -52,7 +52,6 @@ export function useTaskList(filters: Filters): TaskList {
     initialPageParam: '',
     getNextPageParam: (page) => page.next || undefined,
     staleTime: Number.POSITIVE_INFINITY,
-    gcTime: 60_000,
     refetchOnWindowFocus: false,
     placeholderData: keepPreviousData,
   });
