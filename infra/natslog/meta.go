@@ -123,11 +123,21 @@ func (s *Store) createMeta(ctx context.Context) (meta, uint64, error) {
 		return meta{}, 0, err
 	}
 	m := meta{Version: FormatVersion, ID: id.String(), Generation: 1, Partitions: s.opts.Partitions, Created: time.Now().UTC()}
-	revision, err := s.writeMeta(ctx, m, 0)
-	if isWrongSequence(err) {
-		return s.readMeta(ctx)
+	for {
+		revision, err := s.writeMeta(ctx, m, 0)
+		if !isWrongSequence(err) {
+			return m, revision, err
+		}
+		// A cluster refuses what comes behind a message that is on its way and that nobody can read yet, and that may be lost, too.
+		if m, revision, err := s.readMeta(ctx); !errors.Is(err, domain.ErrNoKey) {
+			return m, revision, err
+		}
+		select {
+		case <-time.After(reconnectWait):
+		case <-ctx.Done():
+			return meta{}, 0, fmt.Errorf("writing %s: %w", s.names.bucket("META"), unavailable(ctx.Err()))
+		}
 	}
-	return m, revision, err
 }
 
 func (s *Store) refuseOrphans(ctx context.Context) error {
