@@ -17,6 +17,7 @@ type IndexGrowthOptions struct {
 	Dir   string // an empty directory
 	Tasks int    // default 3,000,000
 	Step  int    // tasks between two measurements; default 500,000
+	Keyed bool   // tasks have idempotency keys
 	Batch int    // tasks of a batch; default 2,000, which is 0.2 s at 10,000 tasks/s
 }
 
@@ -42,6 +43,7 @@ func IndexGrowth(ctx context.Context, o IndexGrowthOptions) (points []IndexGrowt
 		return nil, err
 	}
 	defer func() { _ = x.Close() }()
+	m.keyed = o.Keyed
 	m.straddle = 4 // in each of the commits of a batch, which is one in four at its end
 	folder := index.NewFolder(x, index.Limits{})
 	m.sink = func(c domain.Commit) error { return folder.Fold(ctx, c) }

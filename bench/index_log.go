@@ -30,6 +30,7 @@ type logMaker struct {
 	tasks   int
 	events  int
 	varied  bool
+	keyed   bool                      // the tasks have ids that were made from keys
 	sink    func(domain.Commit) error // instead of the store
 
 	straddle int             // of 100 tasks, how many end in the next commit
@@ -126,6 +127,9 @@ func (m *logMaker) id(p, partitions int) domain.TaskID {
 			id[i] = byte(m.random.Uint32()) // #nosec G115 -- a random byte
 		}
 		id[6], id[8] = id[6]&15|0x70, id[8]&63|0x80
+		if m.keyed {
+			id = domain.KeyedTaskID(domain.DefaultNamespace, "dummy_task", fmt.Sprint(m.random.Uint64()))
+		}
 		if id.Partition(partitions) == p {
 			return id
 		}

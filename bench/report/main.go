@@ -52,6 +52,7 @@ type task struct {
 	N        int
 	Seconds  float64
 	Killed   bool
+	Keyed    bool // tasks have idempotency keys
 	EndsHard bool // the process ends without stopping anything, as kill -9 does
 }
 
@@ -86,7 +87,7 @@ func runJob(text string) error {
 	case "index":
 		result, err = bench.Index(ctx, bench.IndexOptions{Dir: t.Dir, Tasks: t.N})
 	case "index growth":
-		result, err = bench.IndexGrowth(ctx, bench.IndexGrowthOptions{Dir: t.Dir, Tasks: t.N, Step: t.N / 6})
+		result, err = bench.IndexGrowth(ctx, bench.IndexGrowthOptions{Dir: t.Dir, Tasks: t.N, Step: t.N / 6, Keyed: t.Keyed})
 	case "index engine":
 		result, err = bench.IndexEngine(ctx, bench.IndexEngineOptions{Dir: t.Dir, Rounds: t.N, For: time.Duration(t.Seconds * float64(time.Second))})
 	case "snapshots":

@@ -124,7 +124,7 @@ export function TimeMachine({
             setPlaying(false);
             to(v);
           }}
-          label={(v) => `${count(v + 1)} · ${events[v]?.type ?? ''}`}
+          label={null} // the line above says where it stands, and a label would cover it
           thumbLabel="Event of the history"
           thumbProps={{
             'aria-valuetext': event ? `${place + 1} of ${events.length}: ${event.type} ${event.step ?? ''}` : '',
