@@ -21,6 +21,7 @@ type IndexEngineOptions struct {
 	Slice  time.Duration
 	Rate   int           // tasks per second while the lag is measured; default 10,000
 	For    time.Duration // that the lag is measured; default 30 s
+	Keyed  bool          // the tasks of that have idempotency keys
 }
 
 // IndexEngineReport is what an index costs the engine, and how it keeps up.
@@ -105,7 +106,7 @@ func indexLag(ctx context.Context, o IndexEngineOptions, r *IndexEngineReport) e
 		var failed error
 		wg.Go(func() { lags, failed = sampleLag(sampling, e) })
 		began := time.Now()
-		n, err := atRate(ctx, e, shape, o.Rate, o.For)
+		n, err := atRate(ctx, e, shape, o)
 		r.Seconds = time.Since(began).Seconds()
 		r.Rate = float64(n) / r.Seconds
 		stop()
@@ -162,16 +163,20 @@ func sampleLag(ctx context.Context, e *tasker.Engine) (lags []float64, err error
 }
 
 // atRate runs tasks at a rate, as well as 1,000 at once can.
-func atRate(ctx context.Context, e *tasker.Engine, shape shape, rate int, d time.Duration) (int64, error) {
+func atRate(ctx context.Context, e *tasker.Engine, shape shape, o IndexEngineOptions) (int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	tokens := make(chan struct{}, 1000)
+	tokens := make(chan int, 1000)
 	var l loaded
 	var wg sync.WaitGroup
 	for range cap(tokens) {
 		wg.Go(func() {
-			for range tokens {
-				if err := one(ctx, e, shape, nil, &l); err != nil {
+			for n := range tokens {
+				var options []tasker.SubmitOption
+				if o.Keyed {
+					options = append(options, tasker.Key(fmt.Sprint(n)))
+				}
+				if err := one(ctx, e, shape, options, &l); err != nil {
 					cancel(fmt.Errorf("a task of the load: %w", err))
 					return
 				}
@@ -182,11 +187,11 @@ func atRate(ctx context.Context, e *tasker.Engine, shape shape, rate int, d time
 	sent := 0
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	for time.Since(began) < d && ctx.Err() == nil {
+	for time.Since(began) < o.For && ctx.Err() == nil {
 		<-ticker.C
-		for due := int(time.Since(began).Seconds() * float64(rate)); sent < due && ctx.Err() == nil; sent++ {
+		for due := int(time.Since(began).Seconds() * float64(o.Rate)); sent < due && ctx.Err() == nil; sent++ {
 			select {
-			case tokens <- struct{}{}:
+			case tokens <- sent:
 			case <-ctx.Done():
 			}
 		}

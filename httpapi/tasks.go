@@ -183,13 +183,6 @@ func patience(name, text string, most time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-func (s *server) history(ctx context.Context, in *TaskPath) (*respond[*tasker.History], error) {
-	if err := s.see(ctx, in.ID); err != nil {
-		return nil, err
-	}
-	return answer(s.service.History(ctx, in.ID))
-}
-
 func (s *server) explain(ctx context.Context, in *TaskPath) (*respond[*tasker.Explanation], error) {
 	if err := s.see(ctx, in.ID); err != nil {
 		return nil, err
@@ -213,7 +206,8 @@ func (s *server) registerTasks() {
 			"are taken over with their results, the others run. The task itself stays as it is.",
 		codes: []Code{CodeMismatch, CodeRefused, CodeStepNotFound, CodeTrimmed, CodeFrozen, CodeStoreFull, CodeTooManyKeys}}), s.fork)
 	add(s, task(action{id: "getTaskHistory", method: http.MethodGet, path: "/tasks/{id}/history", scopes: []Scope{ScopeRead},
-		summary: "Show what happened to a task", text: "All its events in order, with causes and durations, and every execution of its steps."}), s.history)
+		summary: "Show what happened to a task", text: "All its events in order, with causes and durations, and every execution of its steps. With `after` or `limit` a part of the events, " +
+			"and no executions; `next` is the `after` of the following part, and what happened since is asked for in the same way."}), s.history)
 	add(s, task(action{id: "explainTask", method: http.MethodGet, path: "/tasks/{id}/explain", scopes: []Scope{ScopeRead},
 		summary: "Say why a task does not move", text: "One reason, the event that shows it, and what moves the task."}), s.explain)
 	add(s, task(action{id: "waitForTask", method: http.MethodGet, path: "/tasks/{id}/wait", scopes: []Scope{ScopeRead}, patient: true,

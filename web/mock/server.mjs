@@ -254,8 +254,11 @@ function task(c, id, rest) {
         );
       return json(c, state);
     }
-    case 'history':
-      return json(c, history(t));
+    case 'history': {
+      const whole = history(t);
+      const after = whole.events.findIndex((e) => e.id === c.q.get('after'));
+      return json(c, after < 0 ? whole : { ...whole, events: whole.events.slice(after + 1), executions: [] });
+    }
     case 'explain':
       return json(c, explain(t, c.world));
     case 'wait':

@@ -241,6 +241,7 @@ export interface History {
   trimmed?: boolean;
   events: HistoryEvent[];
   executions: Execution[];
+  next?: string;
 }
 
 export interface Explanation {

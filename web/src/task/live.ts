@@ -106,9 +106,15 @@ const none: readonly TaskEvent[] = [];
 /** A task as it stood right after an event. The states of the steps are there at once, the rest when the server has answered. */
 export function usePast(id: string, at: string | undefined, shape: Task | undefined) {
   const enabled = at !== undefined;
+  const client = useQueryClient();
   const history = useQuery({
     queryKey: ['task', id, 'past'],
-    queryFn: ({ signal }) => api<History>(['tasks', id, 'history'], { signal, timeout: 60_000 }),
+    queryFn: async ({ queryKey, signal }) => {
+      const known = client.getQueryData<History>(queryKey);
+      const after = known?.events.at(-1)?.id; // what was read stays: only what came since is asked for
+      const more = await api<History>(['tasks', id, 'history'], { signal, query: { after }, timeout: 60_000 });
+      return known && after ? { ...known, events: [...known.events, ...more.events] } : more;
+    },
     enabled,
     staleTime: Number.POSITIVE_INFINITY,
     gcTime: taskStays,
