@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	seeds   = flag.Int("sim.seeds", 200, "how many worlds")
+	seeds   = flag.Int("sim.seeds", 120, "how many worlds")
 	seed    = flag.Uint64("sim.seed", 0, "run this world only")
 	commits = flag.Int("sim.commits", 5000, "commits of a world before its faults stop")
 )
