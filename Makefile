@@ -27,7 +27,7 @@ build: ## Compile everything, the binaries of cmd/ into bin/
 	go build ./...
 	$(if $(wildcard cmd/*/*.go),go build -trimpath -o bin/ ./cmd/...)
 
-test: ## Run all tests, in random order and with the race detector (under 3 minutes)
+test: ## Run all tests, in random order and with the race detector (three to four minutes on two cores)
 	$(if $(RACE),,@echo "no C compiler: the tests run without the race detector")
 	go test $(RACE) -p $(PACKAGES) -shuffle=on ./...
 
